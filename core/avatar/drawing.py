@@ -1,0 +1,74 @@
+"""From Gaussians and a motion to pictures, and from the two branches' pictures to one (facts sheet, section 2.7)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.avatar.gaussians import Gaussians
+from core.avatar.motion import Motion
+from core.camera import Camera
+from core.splat import Rasterization, rasterize
+
+DILATION = 13
+"""Window of the max-pooling that keeps recorded lips from showing through at the mouth's edge, at 512 pixels."""
+
+
+def draw(
+    gaussians: Gaussians, motion: Motion | None, world_to_camera: Tensor, camera: Camera, background: Tensor | None
+) -> Rasterization:
+    """Rasterise one branch.
+
+    Args:
+        gaussians: the structure field.
+        motion: what to add to it; None draws it at rest.
+        world_to_camera: [4, 4] head space -> camera space.
+        camera: of the box to draw.
+        background: [3], or None for black.
+    """
+    means, quaternions, scales = gaussians.means, gaussians.quaternions, gaussians.scales
+    if motion is not None:
+        means = means + motion.translation
+        quaternions = quaternions if motion.rotation is None else quaternions + motion.rotation
+        scales = scales if motion.scale is None else scales + motion.scale
+    return rasterize(
+        means,
+        quaternions,
+        F.softplus(scales),
+        gaussians.opacity(),
+        gaussians.colors,
+        world_to_camera,
+        camera,
+        background,
+    )
+
+
+def dilate(alpha: Tensor, size: int) -> Tensor:
+    """[H, W] alpha of the mouth, max-pooled over 13 pixels at 512 (odd, scaled with `size`)."""
+    window = max(3, round(DILATION * size / 512) // 2 * 2 + 1)
+    return F.max_pool2d(alpha[None, None], window, stride=1, padding=window // 2)[0, 0]
+
+
+def compose(face: Rasterization, mouth: Rasterization, backdrop: Tensor, size: int) -> Tensor:
+    """I = C_f + (C_m + B (1 - dilate(a_m))) (1 - a_f), all premultiplied over black.
+
+    Args:
+        face: drawn over black.
+        mouth: drawn over black, the same box.
+        backdrop: [3, H, W] recorded torso over the background plate.
+        size: side of the whole frame in pixels.
+
+    Returns:
+        [3, H, W].
+    """
+    behind = mouth.image + backdrop * (1 - dilate(mouth.alpha, size))
+    return face.image + behind * (1 - face.alpha)
+
+
+def world_to_camera(rotation: Tensor, translation: Tensor) -> Tensor:
+    """[3, 3] and [3] -> [4, 4] float32."""
+    matrix = torch.eye(4)
+    matrix[:3, :3] = rotation
+    matrix[:3, 3] = translation
+    return matrix

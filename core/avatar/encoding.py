@@ -1,0 +1,67 @@
+"""What the motion fields read: a position's tri-plane features and a frame's speech vector. No motion yet.
+
+Facts sheet, sections 1.2 (speech network) and 2.2 (tri-plane; nothing ever hashes, so an ordinary dense grid serves).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.splat import encode_triplane
+
+BOUND = 0.15
+"""Half the side of the cube that the grid covers, metres."""
+LEVELS = 12
+SPEECH_DIM = 64
+"""Numbers a speech step has after the fixed projection (core.clip.reduce_speech)."""
+SPEECH_CODE = 32
+
+
+class Triplane(nn.Module):
+    """Three multi-resolution 2D grids (xy, yz, xz), 12 levels of one feature: [N, 3] metres -> [N, 36]."""
+
+    resolutions: Tensor
+
+    def __init__(self, coarsest: float, finest: float) -> None:
+        super().__init__()
+        growth = (finest / coarsest) ** (1 / (LEVELS - 1))
+        levels = [math.ceil(coarsest * growth**level) for level in range(LEVELS)]
+        self.register_buffer("resolutions", torch.tensor(levels, dtype=torch.int32), persistent=False)
+        self.table = nn.Parameter((torch.rand(3, LEVELS, (max(levels) + 1) ** 2) * 2 - 1) * 1e-4)
+
+    def forward(self, points: Tensor) -> Tensor:
+        """[N, 3] metres in head space -> [N, 36]; gradients reach the table and the points."""
+        return encode_triplane(points, self.table, self.resolutions, BOUND)
+
+
+class SpeechEncoder(nn.Module):
+    """Eight windows of 16 speech steps -> one 32-vector a frame: four strided convolutions, then attention over windows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (SPEECH_DIM, 64, 64, 64, 64)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.hidden = nn.Linear(64, 64)
+        self.code = nn.Linear(64, SPEECH_CODE)
+        steps = (SPEECH_CODE, 16, 8, 4, 2, 1)
+        self.attention = nn.ModuleList(nn.Conv1d(a, b, 3, padding=1) for a, b in zip(steps, steps[1:], strict=False))
+        self.attention_out = nn.Linear(8, 8)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """[B, 8, 16, 64] -> [B, 32]."""
+        batch = windows.shape[0]
+        x = windows.reshape(batch * 8, 16, SPEECH_DIM).transpose(1, 2)
+        for convolution in self.convolutions:
+            x = F.leaky_relu(convolution(x), 0.02)
+        codes = self.code(F.leaky_relu(self.hidden(x[:, :, 0]), 0.02)).view(batch, 8, SPEECH_CODE)
+        y = codes.transpose(1, 2)
+        for convolution in self.attention:
+            y = F.leaky_relu(convolution(y), 0.02)
+        weights = torch.softmax(self.attention_out(y.view(batch, 8)), dim=1)
+        return (weights[:, None] @ codes)[:, 0]

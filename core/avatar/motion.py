@@ -1,0 +1,149 @@
+"""The motion fields of face and mouth: how far each Gaussian moves for this speech and expression. Knows no pictures.
+
+Facts sheet, sections 2.3 and 2.4; all multilayer perceptrons are bias-free with ReLU. The opacity output that the
+official code predicts and never applies does not exist here, nor do the mouth's unused rotations.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.avatar.encoding import SPEECH_CODE, SpeechEncoder, Triplane
+from core.splat import mlp
+
+FEATURES = 36
+EXPRESSION = 6
+HOOK = 3
+METRES = 1e-2
+"""Scale of predicted translations."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Deformation of N Gaussians, added to their raw parameters."""
+
+    translation: Tensor
+    """[N, 3] metres."""
+    rotation: Tensor | None = None
+    """[N, 4] added to the quaternion before it is normalised."""
+    scale: Tensor | None = None
+    """[N, 3] added before softplus."""
+
+    def magnitude(self) -> Tensor:
+        """Sum of mean absolute values: the regulariser of the facts sheet (weight 1e-5)."""
+        parts = [self.translation, self.rotation, self.scale]
+        return torch.stack([p.abs().mean() for p in parts if p is not None]).sum()
+
+
+@dataclass(frozen=True)
+class PointFeatures:
+    """What a field knows of its points whatever is said: computed once for a still structure field."""
+
+    grid: Tensor
+    """[N, 36]"""
+    speech_gate: Tensor | None
+    """[N, 32] region attention on the speech code."""
+    condition_gate: Tensor | None
+    """[N, 6] region attention on the expression."""
+
+
+def _weight(inputs: int, outputs: int) -> nn.Parameter:
+    weight = torch.empty(outputs, inputs)
+    nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+    return nn.Parameter(weight)
+
+
+class FaceField(nn.Module):
+    """Region-attended motion of the face branch: translation, rotation and scale (facts sheet, 2.3)."""
+
+    def __init__(self, hidden: int = 64) -> None:
+        super().__init__()
+        self.grid = Triplane(16, 38.4)
+        self.speech = SpeechEncoder()
+        self.speech_gate = nn.ParameterList([_weight(FEATURES, 32), _weight(32, SPEECH_CODE)])
+        self.expression_gate = nn.ParameterList([_weight(FEATURES, 16), _weight(16, EXPRESSION)])
+        self.expression = nn.ParameterList([_weight(EXPRESSION - 1, 16), _weight(16, EXPRESSION - 1)])
+        width = FEATURES + SPEECH_CODE + EXPRESSION
+        self.layers = nn.ParameterList([_weight(width, hidden), _weight(hidden, hidden), _weight(hidden, 10)])
+
+    def features(self, points: Tensor) -> PointFeatures:
+        """[N, 3] metres -> grid features and both gates."""
+        grid = self.grid(points)
+        return PointFeatures(grid, mlp(grid, list(self.speech_gate)), mlp(grid, list(self.expression_gate)).relu())
+
+    def condition(self, windows: Tensor, expression: Tensor) -> tuple[Tensor, Tensor]:
+        """[8, 16, 64] and [6] -> speech code [32] and expression code [6]; the blink passes by the network."""
+        hidden, out = self.expression
+        upper = torch.relu(expression[:5] @ hidden.t()) @ out.t()
+        return self.speech(windows[None])[0], torch.cat([upper, expression[5:]])
+
+    def move(self, features: PointFeatures, speech: Tensor, expression: Tensor) -> Motion:
+        """Motion of the N points of `features` for one frame's codes."""
+        assert features.speech_gate is not None and features.condition_gate is not None
+        inputs = torch.cat(
+            [features.grid, features.speech_gate * speech, features.condition_gate * expression], dim=1
+        )
+        out = mlp(inputs, list(self.layers))
+        return Motion(out[:, :3] * METRES, out[:, 3:7], out[:, 7:10])
+
+    def forward(self, points: Tensor, windows: Tensor, expression: Tensor) -> Motion:
+        """Motion of [N, 3] points for one frame's speech windows [8, 16, 64] and expression [6]."""
+        return self.move(self.features(points), *self.condition(windows, expression))
+
+
+class MouthField(nn.Module):
+    """Motion of the mouth's interior: translation only, driven by speech and the face-mouth hook (facts sheet, 2.4)."""
+
+    def __init__(self, hidden: int = 32) -> None:
+        super().__init__()
+        self.grid = Triplane(64, 57.6)
+        self.speech = SpeechEncoder()
+        width = FEATURES + SPEECH_CODE + HOOK
+        self.layers = nn.ParameterList([_weight(width, hidden), _weight(hidden, hidden), _weight(hidden, 3)])
+        self.scaler = nn.ParameterList([_weight(FEATURES + HOOK, 16), _weight(16, 16), _weight(16, 1)])
+        self.register_buffer("metres", METRES * torch.tensor([0.2, 1.0, 0.2]), persistent=False)
+
+    metres: Tensor
+
+    def features(self, points: Tensor) -> PointFeatures:
+        """[N, 3] metres -> grid features; the mouth has no region attention."""
+        return PointFeatures(self.grid(points), None, None)
+
+    def move(self, features: PointFeatures, speech: Tensor, hook: Tensor) -> Motion:
+        """Motion of the N points for a speech code [32] and a hook [3]."""
+        count = features.grid.shape[0]
+        joint = hook.expand(count, HOOK)
+        out = mlp(torch.cat([features.grid, speech.expand(count, SPEECH_CODE), joint], dim=1), list(self.layers))
+        gain = 2 * torch.sigmoid(mlp(torch.cat([features.grid, joint], dim=1), list(self.scaler)))
+        return Motion(out * self.metres * gain)
+
+    def forward(self, points: Tensor, windows: Tensor, hook: Tensor) -> Motion:
+        """Motion of [N, 3] points for one frame's speech windows [8, 16, 64] and hook [3]."""
+        return self.move(self.features(points), self.speech(windows[None])[0], hook)
+
+
+HOOK_RANK = 10
+"""k of the k-th extreme at inference; robust to single outliers."""
+HOOK_RANKS = 50
+"""Mouth training draws k from 10..50 (facts sheet, 2.6)."""
+
+
+def hook_extremes(motion: Motion, ranks: int = HOOK_RANKS) -> tuple[Tensor, Tensor]:
+    """The largest and smallest vertical motions of the face branch, sorted outwards in, detached: two [ranks] tensors.
+
+    One convention for training and inference: the face branch's final motion, its own expression included (the
+    official code zeroes the expression in training only; facts sheet, 2.6).
+    """
+    vertical = motion.translation.detach()[:, 1]
+    ranks = min(ranks, vertical.shape[0])
+    return torch.topk(vertical, ranks).values, -torch.topk(-vertical, ranks).values
+
+
+def face_mouth_hook(highest: Tensor, lowest: Tensor, rank: int = HOOK_RANK) -> Tensor:
+    """Hook features [3]: 100 x (k-th highest, k-th lowest, their distance), the paper's equations 10-11."""
+    k = min(rank, highest.shape[0]) - 1
+    return 100 * torch.stack([highest[k], lowest[k], highest[k] - lowest[k]])
