@@ -1,0 +1,132 @@
+"""Adaptation as three stages over a work folder: face, mouth, fuse (facts sheet, section 4; the order is mandatory).
+
+Each reads what the one before wrote, leaves one safetensors file, and does nothing where that file is there already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from core.avatar import Avatar, FaceField, Gaussians, MouthField
+from core.avatar.avatar import branch_tensors, load_branch
+from core.clip.backdrop import backdrop
+from core.clip.canonical import canonical_face
+from core.clip.layout import Clip
+from core.learn.branch import Branch
+from core.learn.face import FaceLoss
+from core.learn.fuse import fuse
+from core.learn.initialise import face_gaussians, mouth_gaussians
+from core.learn.loop import train_branch
+from core.learn.mouth import MouthLoss
+from core.learn.profiles import Profile
+from core.learn.training_set import training_set
+from core.progress import StageContext
+
+FieldT = TypeVar("FieldT", FaceField, MouthField)
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """Names of the files that carry an adaptation from stage to stage."""
+
+    root: Path
+
+    @property
+    def clip(self) -> Path:
+        """The finished Clip's folder."""
+        return self.root / "clip"
+
+    @property
+    def face(self) -> Path:
+        """The trained face branch."""
+        return self.root / "face.safetensors"
+
+    @property
+    def mouth(self) -> Path:
+        """The trained mouth branch."""
+        return self.root / "mouth.safetensors"
+
+    @property
+    def avatar(self) -> Path:
+        """Both branches, fused."""
+        return self.root / "avatar.safetensors"
+
+
+def learn_face(work: WorkFolder, profile: Profile, seed: int, context: StageContext) -> None:
+    """Train the face branch from the work folder's clip."""
+    if work.face.exists():
+        return
+    data = training_set(Clip.load(work.clip))
+    start = face_gaussians(data, canonical_face(), profile.surface_points, profile.shell_points, seed)
+    branch = Branch.start(start, _seeded(FaceField, seed), seed)
+    train_branch(branch, profile.face, data.size, FaceLoss(data), work.root, "face", context)
+    _write(work.face, branch_tensors("face", branch.gaussians, branch.field))
+
+
+def learn_mouth(work: WorkFolder, profile: Profile, seed: int, context: StageContext) -> None:
+    """Train the mouth branch behind the finished face branch."""
+    if work.mouth.exists():
+        return
+    data = training_set(Clip.load(work.clip))
+    face, face_field = _read_face(work)
+    start = mouth_gaussians(canonical_face(), profile.mouth_points, seed)
+    branch = Branch.start(start, _seeded(MouthField, seed), seed)
+    loss = MouthLoss(data, face, face_field)
+    train_branch(branch, profile.mouth, data.size, loss, work.root, "mouth", context)
+    _write(work.mouth, branch_tensors("mouth", branch.gaussians, branch.field))
+
+
+def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageContext) -> None:
+    """Tune colours and opacities of both branches over the recorded backdrop, and write the avatar."""
+    if work.avatar.exists():
+        return
+    clip = Clip.load(work.clip)
+    data = training_set(clip)
+    face, face_field = _read_face(work)
+    mouth_field = MouthField()
+    mouth = load_branch("mouth", _read(work.mouth), mouth_field).frozen()
+    mouth_field.requires_grad_(False)
+    backdrops = np.stack(
+        [backdrop(frame, labels, clip.plate) for frame, labels in zip(data.frames, data.labels, strict=True)]
+    )
+    avatar = Avatar(face, face_field, mouth, mouth_field)
+    fused = fuse(avatar, data, backdrops, profile.fuse_iterations, seed, context)
+    _write(work.avatar, fused.to_tensors(), fused.metadata())
+
+
+def load_avatar(path: Path) -> Avatar:
+    """The avatar that `learn_fuse` wrote."""
+    with safe_open(path, framework="pt") as file:
+        return Avatar.from_tensors(_read(path), file.metadata())
+
+
+def _seeded(kind: type[FieldT], seed: int) -> FieldT:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return kind()
+
+
+def _read_face(work: WorkFolder) -> tuple[Gaussians, FaceField]:
+    field = FaceField()
+    gaussians = load_branch("face", _read(work.face), field).frozen()
+    field.requires_grad_(False)
+    return gaussians, field
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata=metadata)
+    partial.replace(path)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)

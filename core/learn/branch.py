@@ -1,0 +1,100 @@
+"""One branch while it learns, and its checkpoint: everything that makes a resumed run go on as if it had not stopped.
+
+Checkpoints are safetensors, never pickle. Knows no pictures and no losses.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from core.avatar import FaceField, Gaussians, MouthField
+from core.avatar.avatar import branch_tensors, load_branch
+from core.learn.density import DensityStatistics
+from core.learn.optimise import GaussianAdam, field_optimiser
+
+FieldT = TypeVar("FieldT", FaceField, MouthField)
+
+
+@dataclass
+class Branch(Generic[FieldT]):
+    """State of one branch's training."""
+
+    gaussians: Gaussians
+    field: FieldT
+    structure: GaussianAdam
+    motion: torch.optim.AdamW
+    statistics: DensityStatistics
+    generator: torch.Generator
+    """The only source of randomness in the loop, so that a resumed run draws the same numbers."""
+    queue: list[int] = field(default_factory=list)
+    """Frames left of the current shuffled epoch."""
+    iteration: int = 0
+
+    @staticmethod
+    def start(gaussians: Gaussians, motion_field: FieldT, seed: int) -> Branch[FieldT]:
+        """A branch before its first iteration."""
+        return Branch(
+            gaussians,
+            motion_field,
+            GaussianAdam(gaussians),
+            field_optimiser(motion_field),
+            DensityStatistics.empty(gaussians.count),
+            torch.Generator().manual_seed(seed),
+        )
+
+    def next_frame(self, count: int) -> int:
+        """A frame of 0..count-1, from shuffled epochs."""
+        if not self.queue:
+            self.queue = torch.randperm(count, generator=self.generator).tolist()
+        return self.queue.pop()
+
+    def draw_from(self, frames: list[int]) -> int:
+        """One of the given frames, with replacement."""
+        return frames[int(torch.randint(len(frames), (1,), generator=self.generator))]
+
+    def save(self, path: Path) -> None:
+        """Write the whole state; the file appears in one piece or not at all."""
+        tensors = branch_tensors("branch", self.gaussians, self.field)
+        for name in self.structure.first:
+            tensors[f"first.{name}"] = self.structure.first[name]
+            tensors[f"second.{name}"] = self.structure.second[name]
+        for index, parameter in enumerate(self._motion_parameters()):
+            for name, value in self.motion.state.get(parameter, {}).items():
+                tensors[f"motion.{index}.{name}"] = value
+        tensors["statistics.total"] = self.statistics.total
+        tensors["statistics.seen"] = self.statistics.seen
+        tensors["generator"] = self.generator.get_state()
+        loop = {"iteration": self.iteration, "queue": self.queue, "structure_steps": self.structure.steps}
+        partial = path.with_suffix(".partial")
+        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata={"loop": json.dumps(loop)})
+        partial.replace(path)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a file that `save` wrote for a branch of the same shape."""
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            loop = json.loads(file.metadata()["loop"])
+        self.gaussians = load_branch("branch", tensors, self.field).trainable()
+        for name in self.structure.first:
+            self.structure.first[name] = tensors[f"first.{name}"]
+            self.structure.second[name] = tensors[f"second.{name}"]
+        self.structure.steps = loop["structure_steps"]
+        for index, parameter in enumerate(self._motion_parameters()):
+            prefix = f"motion.{index}."
+            state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+            if state:
+                self.motion.state[parameter] = state
+        self.statistics = DensityStatistics(tensors["statistics.total"], tensors["statistics.seen"])
+        self.generator.set_state(tensors["generator"])
+        self.queue, self.iteration = loop["queue"], loop["iteration"]
+
+    def _motion_parameters(self) -> list[Tensor]:
+        return [p for group in self.motion.param_groups for p in group["params"]]

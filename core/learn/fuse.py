@@ -1,0 +1,93 @@
+"""The last stage: both branches composited over the real backdrop, colours and opacities tuned together.
+
+Motion and geometry are frozen (facts sheet, section 4, "Fuse"), so each frame's motion is computed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from core.avatar import Avatar, Gaussians, Motion, face_mouth_hook, hook_extremes
+from core.avatar.drawing import compose, draw
+from core.learn.losses import reconstruction
+from core.learn.optimise import RATES, GaussianAdam
+from core.learn.training_set import TrainingSet
+from core.progress import StageContext
+
+RATES_FUSE = {"opacities": 1e-2, "colors": RATES["colors"]}
+REPORT_EVERY = 5
+
+
+@dataclass(frozen=True)
+class _Moved:
+    face: Motion
+    mouth: Motion
+
+
+def fuse(
+    avatar: Avatar,
+    data: TrainingSet,
+    backdrops: npt.NDArray[np.uint8],
+    iterations: int,
+    seed: int,
+    context: StageContext,
+) -> Avatar:
+    """The avatar with tuned colours and opacities.
+
+    Short enough (seconds to a minute) to start anew where it was cut off.
+
+    Args:
+        avatar: with both branches trained.
+        data: the training frames.
+        backdrops: [T, S, S, 3] torso over background plate for each of them.
+        iterations: single frames.
+        seed: of the frame order.
+        context: progress as stage `fuse`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    face, mouth = avatar.face.trainable(), avatar.mouth.trainable()
+    face_adam, mouth_adam = GaussianAdam(face), GaussianAdam(mouth)
+    moved: dict[int, _Moved] = {}
+    for iteration in range(iterations):
+        context.check()
+        index = int(torch.randint(data.count, (1,), generator=generator))
+        if index not in moved:
+            moved[index] = _move(avatar, data, index)
+        loss = _loss(face, mouth, moved[index], data, backdrops, index)
+        loss.backward()  # type: ignore[no-untyped-call]
+        face_adam.step(face, RATES_FUSE)
+        mouth_adam.step(mouth, RATES_FUSE)
+        if iteration % REPORT_EVERY == 0:
+            context.report("fuse", iteration / iterations)
+    context.report("fuse", 1.0)
+    return Avatar(face.frozen(), avatar.face_field, mouth.frozen(), avatar.mouth_field)
+
+
+@torch.no_grad()
+def _move(avatar: Avatar, data: TrainingSet, index: int) -> _Moved:
+    face = avatar.face_field(avatar.face.means, data.windows[index], data.expression[index])
+    hook = face_mouth_hook(*hook_extremes(face))
+    return _Moved(face, avatar.mouth_field(avatar.mouth.means, data.windows[index], hook))
+
+
+def _loss(
+    face: Gaussians,
+    mouth: Gaussians,
+    moved: _Moved,
+    data: TrainingSet,
+    backdrops: npt.NDArray[np.uint8],
+    index: int,
+) -> Tensor:
+    box = left, top, right, bottom = data.head_boxes[index]
+    view, pose = data.view(box), data.poses[index]
+    target, _ = data.crop(index, box)
+    behind = torch.from_numpy(np.ascontiguousarray(backdrops[index, top:bottom, left:right]))
+    backdrop = behind.permute(2, 0, 1).to(torch.float32).div_(255)
+    drawn_face = draw(face, moved.face, pose, view, None)
+    drawn_mouth = draw(mouth, moved.mouth, pose, view, None)
+    return reconstruction(compose(drawn_face, drawn_mouth, backdrop, data.size), target)

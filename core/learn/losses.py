@@ -1,0 +1,28 @@
+"""What a picture is compared by (facts sheet, section 3, "Loss"). Knows no branch."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from core.splat import ssim
+
+SSIM_WEIGHT = 0.2
+ALPHA_WEIGHT = 1e-3
+MOTION_WEIGHT = 1e-5
+
+
+def reconstruction(image: Tensor, target: Tensor) -> Tensor:
+    """L1 + 0.2 (1 - SSIM) of two [3, H, W] pictures."""
+    return (image - target).abs().mean() + SSIM_WEIGHT * (1 - ssim(image, target))
+
+
+def coverage(alpha: Tensor, inside: Tensor, care: Tensor | None = None) -> Tensor:
+    """Mean of transparency inside a mask and of opacity outside it.
+
+    Args:
+        alpha: [H, W].
+        inside: [H, W] float, 1 where the branch belongs.
+        care: [H, W] float, 0 where opacity outside the mask costs nothing.
+    """
+    outside = alpha * (1 - inside) if care is None else alpha * (1 - inside) * care
+    return ((1 - alpha) * inside + outside).mean()
