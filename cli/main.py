@@ -11,7 +11,7 @@ from cli.console import exit_code, print_error
 from core.errors import LikenessError
 
 COMMANDS = (
-    "inspect", "adapt", "render", "evaluate", "bench", "serve", "worker", "client", "doctor", "models", "sample", "demo",
+    "adapt", "render", "evaluate", "bench", "serve", "worker", "client", "doctor", "models", "sample", "demo",
 )  # fmt: skip
 
 

@@ -6,12 +6,24 @@ where its result is there already. It must not know of jobs, queues or terminals
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+import resource
+import shutil
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from core.bundle import package_avatar
+from core.clip import ClipOptions, build_clip, inspect_clip
+from core.clip.layout import Clip
+from core.errors import UsageError
+from core.learn.adaptation import WorkFolder, learn_face, learn_fuse, learn_mouth, load_avatar
+from core.learn.profiles import profile
 from core.progress import StageContext
+from core.render import render_speech
+from core.splat import backend_name
 
-PROFILES = ("draft", "standard", "paper")
 ADAPT_STAGES = ("preprocess", "face", "mouth", "fuse", "package")
 
 
@@ -35,16 +47,89 @@ def adapt_stage(
 ) -> None:
     """Run one of `ADAPT_STAGES`, in their order; files in `workdir` carry the state between them.
 
-    A stage that was cut off goes on from its checkpoint in `workdir`; a finished one returns at once.
+    A stage that was cut off goes on from its checkpoint in `workdir`; a finished one returns at once. The seconds a
+    stage took, over all its attempts, end up in `workdir/seconds.json`.
+
+    Raises:
+        InputRefusedError: the clip can't be used (stage `preprocess`).
+        UsageError: the options don't fit together.
+        CancelledError: after a checkpoint was written.
     """
-    raise NotImplementedError
+    chosen = profile(options.profile)
+    _check_device(options.device)
+    _check_umf(options.umf)
+    workdir.mkdir(parents=True, exist_ok=True)
+    work = WorkFolder(workdir)
+    started = time.monotonic()
+    try:
+        if stage == "preprocess":
+            if not (work.clip / "clip.json").exists():
+                shutil.rmtree(work.clip, ignore_errors=True)
+                wanted = ClipOptions(size=chosen.size, start_s=options.start_s, seconds=options.seconds)
+                build_clip(video, work.clip, wanted, context)
+        elif stage == "face":
+            learn_face(work, chosen, options.seed, context)
+        elif stage == "mouth":
+            learn_mouth(work, chosen, options.seed, context)
+        elif stage == "fuse":
+            learn_fuse(work, chosen, options.seed, context)
+        elif stage == "package":
+            if not bundle.exists():
+                clip = Clip.load(work.clip)
+                package_avatar(bundle, load_avatar(work.avatar), clip, options.profile, options.umf, context)
+        else:
+            raise ValueError(f"no stage {stage!r}")
+    finally:
+        _add_seconds(workdir, stage, time.monotonic() - started)
 
 
 def adapt(
-    video: Path, workdir: Path, bundle: Path, options: AdaptOptions, context: StageContext
+    video: Path, workdir: Path, bundle: Path, options: AdaptOptions, context: StageContext, *, resume: bool = False
 ) -> dict[str, object]:
-    """All stages in one process. Returns the JSON of `likeness adapt` (DESIGN.md, section 3)."""
-    raise NotImplementedError
+    """All stages in one process. Returns the JSON of `likeness adapt` (DESIGN.md, section 3).
+
+    Args:
+        video: the user's clip.
+        workdir: an empty or new folder, or with `resume` the folder of a run that was cut off.
+        bundle: where the avatar goes.
+        options: the user's choices.
+        context: progress and cancel.
+        resume: go on from what `workdir` holds.
+
+    Raises:
+        UsageError: `file_not_found`; `workdir_in_use` where `workdir` holds a run and `resume` is off;
+            `workdir_of_another_run` where it is of another video or other options.
+    """
+    if not video.is_file():
+        raise UsageError("file_not_found", f"There is no file {video.name}.", "Check the path.")
+    _claim(workdir, video, options, resume=resume)
+    began = time.monotonic()
+    for stage in ADAPT_STAGES:
+        adapt_stage(stage, video, workdir, bundle, options, context)
+    return summary(workdir, bundle, options, time.monotonic() - began)
+
+
+def summary(workdir: Path, bundle: Path, options: AdaptOptions, seconds_total: float) -> dict[str, object]:
+    """The JSON of `likeness adapt`, from a finished work folder."""
+    chosen = profile(options.profile)
+    avatar = load_avatar(WorkFolder(workdir).avatar)
+    clip = Clip.load(WorkFolder(workdir).clip)
+    return {
+        "bundle": str(bundle),
+        "profile": options.profile,
+        "device": f"cpu ({backend_name()})",
+        "seconds_total": round(seconds_total, 2),
+        "seconds": {name: round(value, 2) for name, value in _seconds(workdir).items()},
+        "iterations": {
+            "face": chosen.face.iterations,
+            "mouth": chosen.mouth.iterations,
+            "fuse": chosen.fuse_iterations,
+        },
+        "gaussians": {"face": avatar.face.count, "mouth": avatar.mouth.count},
+        "frames_train": int(clip.valid.sum()),
+        "umf": None if options.umf == "none" else options.umf,
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
 
 
 @dataclass(frozen=True)
@@ -61,13 +146,74 @@ class RenderOptions:
 
 def render(bundle: Path, audio: Path, output: Path, options: RenderOptions, context: StageContext) -> dict[str, object]:
     """Speech + avatar -> one MP4. Returns one item of the JSON of `likeness render`."""
-    raise NotImplementedError
+    for path in (bundle, audio):
+        if not path.is_file():
+            raise UsageError("file_not_found", f"There is no file {path.name}.", "Check the path.")
+    return render_speech(
+        bundle,
+        audio,
+        output,
+        size=options.size,
+        background=options.background,
+        label=options.label,
+        context=context,
+    )
 
 
-def inspect(video: Path, context: StageContext) -> dict[str, object]:
+def inspect(video: Path, options: AdaptOptions, context: StageContext) -> dict[str, object]:
     """What we would make of this clip: verdict, codes, measurements; no training.
 
     Raises:
         InputRefusedError: the clip can't be used; its code says why.
+        UsageError: `file_not_found`.
     """
-    raise NotImplementedError
+    if not video.is_file():
+        raise UsageError("file_not_found", f"There is no file {video.name}.", "Check the path.")
+    wanted = ClipOptions(size=profile(options.profile).size, start_s=options.start_s, seconds=options.seconds)
+    return inspect_clip(video, wanted, context)
+
+
+def _check_device(device: str) -> None:
+    if device not in ("auto", "cpu"):
+        raise UsageError(
+            "device_unavailable", f"The device '{device}' can't be used here.", "Use --device cpu, or leave it out."
+        )
+
+
+def _check_umf(umf: str) -> None:
+    if umf != "none":
+        raise UsageError(
+            "umf_unknown", f"There is no universal motion field '{umf}'.", "This version trains from scratch: --umf none."
+        )
+
+
+def _claim(workdir: Path, video: Path, options: AdaptOptions, *, resume: bool) -> None:
+    """Make `workdir` this run's own, or refuse."""
+    record = workdir / "run.json"
+    with video.open("rb") as file:
+        mine = {"video": hashlib.file_digest(file, "sha256").hexdigest(), "options": asdict(options)}
+    if record.exists():
+        if not resume:
+            raise UsageError(
+                "workdir_in_use", "The work folder holds an earlier run.", "Add --resume to go on, or name another folder."
+            )
+        if json.loads(record.read_text()) != mine:
+            raise UsageError(
+                "workdir_of_another_run",
+                "The work folder belongs to another video or other options.",
+                "Resume with the same call, or name another folder.",
+            )
+    workdir.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(mine))
+
+
+def _seconds(workdir: Path) -> dict[str, float]:
+    path = workdir / "seconds.json"
+    found: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def _add_seconds(workdir: Path, stage: str, seconds: float) -> None:
+    spent = _seconds(workdir)
+    spent[stage] = spent.get(stage, 0.0) + seconds
+    (workdir / "seconds.json").write_text(json.dumps(spent))

@@ -84,9 +84,7 @@ class FaceField(nn.Module):
     def move(self, features: PointFeatures, speech: Tensor, expression: Tensor) -> Motion:
         """Motion of the N points of `features` for one frame's codes."""
         assert features.speech_gate is not None and features.condition_gate is not None
-        inputs = torch.cat(
-            [features.grid, features.speech_gate * speech, features.condition_gate * expression], dim=1
-        )
+        inputs = torch.cat([features.grid, features.speech_gate * speech, features.condition_gate * expression], dim=1)
         out = mlp(inputs, list(self.layers))
         return Motion(out[:, :3] * METRES, out[:, 3:7], out[:, 7:10])
 

@@ -87,9 +87,7 @@ class Synthesiser:
         return picture
 
 
-def covered_box(
-    gaussians: Gaussians, motion: Motion, pose: Tensor, camera: Camera, reach: float, pad: int = 0
-) -> Box:
+def covered_box(gaussians: Gaussians, motion: Motion, pose: Tensor, camera: Camera, reach: float, pad: int = 0) -> Box:
     """The smallest box (grown to multiples of 16, within the frame) that holds every Gaussian's `reach` metres."""
     points = (gaussians.means + motion.translation) @ pose[:3, :3].t() + pose[:3, 3]
     depth = points[:, 2].clamp(min=0.05)
