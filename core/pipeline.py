@@ -183,7 +183,9 @@ def _check_device(device: str) -> None:
 def _check_umf(umf: str) -> None:
     if umf != "none":
         raise UsageError(
-            "umf_unknown", f"There is no universal motion field '{umf}'.", "This version trains from scratch: --umf none."
+            "umf_unknown",
+            f"There is no universal motion field '{umf}'.",
+            "This version trains from scratch: --umf none.",
         )
 
 
@@ -195,7 +197,9 @@ def _claim(workdir: Path, video: Path, options: AdaptOptions, *, resume: bool) -
     if record.exists():
         if not resume:
             raise UsageError(
-                "workdir_in_use", "The work folder holds an earlier run.", "Add --resume to go on, or name another folder."
+                "workdir_in_use",
+                "The work folder holds an earlier run.",
+                "Add --resume to go on, or name another folder.",
             )
         if json.loads(record.read_text()) != mine:
             raise UsageError(

@@ -25,7 +25,7 @@ class StageContext:
     """Progress sink and cancel flag of one stage run."""
 
     on_progress: Callable[[str, float], None] = field(default=_ignore)
-    """Called with a stage name (`preprocess`, `face`, ...) and the fraction done, 0..1, at most a few times a second."""
+    """Called with a stage name (`preprocess`, `face`, ...) and the fraction done, 0..1, a few times a second."""
     is_cancelled: Callable[[], bool] = field(default=_never)
     """Cheap enough to be asked at every iteration."""
 

@@ -6,6 +6,7 @@ Facts sheet, sections 1.2 (speech network) and 2.2 (tri-plane; nothing ever hash
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -39,18 +40,16 @@ class Triplane(nn.Module):
 
 
 class SpeechEncoder(nn.Module):
-    """Eight windows of 16 speech steps -> one 32-vector a frame: four strided convolutions, then attention over windows."""
+    """Eight windows of 16 speech steps -> one 32-vector a frame: strided convolutions, then attention over windows."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = (SPEECH_DIM, 64, 64, 64, 64)
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.convolutions = nn.ModuleList(nn.Conv1d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
         self.hidden = nn.Linear(64, 64)
         self.code = nn.Linear(64, SPEECH_CODE)
         steps = (SPEECH_CODE, 16, 8, 4, 2, 1)
-        self.attention = nn.ModuleList(nn.Conv1d(a, b, 3, padding=1) for a, b in zip(steps, steps[1:], strict=False))
+        self.attention = nn.ModuleList(nn.Conv1d(a, b, 3, padding=1) for a, b in pairwise(steps))
         self.attention_out = nn.Linear(8, 8)
 
     def forward(self, windows: Tensor) -> Tensor:

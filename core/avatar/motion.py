@@ -40,14 +40,14 @@ class Motion:
 
 
 @dataclass(frozen=True)
-class PointFeatures:
-    """What a field knows of its points whatever is said: computed once for a still structure field."""
+class FaceFeatures:
+    """What the face field knows of its points whatever is said: computed once for a still structure field."""
 
     grid: Tensor
     """[N, 36]"""
-    speech_gate: Tensor | None
+    speech_gate: Tensor
     """[N, 32] region attention on the speech code."""
-    condition_gate: Tensor | None
+    expression_gate: Tensor
     """[N, 6] region attention on the expression."""
 
 
@@ -70,10 +70,10 @@ class FaceField(nn.Module):
         width = FEATURES + SPEECH_CODE + EXPRESSION
         self.layers = nn.ParameterList([_weight(width, hidden), _weight(hidden, hidden), _weight(hidden, 10)])
 
-    def features(self, points: Tensor) -> PointFeatures:
+    def features(self, points: Tensor) -> FaceFeatures:
         """[N, 3] metres -> grid features and both gates."""
         grid = self.grid(points)
-        return PointFeatures(grid, mlp(grid, list(self.speech_gate)), mlp(grid, list(self.expression_gate)).relu())
+        return FaceFeatures(grid, mlp(grid, list(self.speech_gate)), mlp(grid, list(self.expression_gate)).relu())
 
     def condition(self, windows: Tensor, expression: Tensor) -> tuple[Tensor, Tensor]:
         """[8, 16, 64] and [6] -> speech code [32] and expression code [6]; the blink passes by the network."""
@@ -81,10 +81,9 @@ class FaceField(nn.Module):
         upper = torch.relu(expression[:5] @ hidden.t()) @ out.t()
         return self.speech(windows[None])[0], torch.cat([upper, expression[5:]])
 
-    def move(self, features: PointFeatures, speech: Tensor, expression: Tensor) -> Motion:
+    def move(self, features: FaceFeatures, speech: Tensor, expression: Tensor) -> Motion:
         """Motion of the N points of `features` for one frame's codes."""
-        assert features.speech_gate is not None and features.condition_gate is not None
-        inputs = torch.cat([features.grid, features.speech_gate * speech, features.condition_gate * expression], dim=1)
+        inputs = torch.cat([features.grid, features.speech_gate * speech, features.expression_gate * expression], dim=1)
         out = mlp(inputs, list(self.layers))
         return Motion(out[:, :3] * METRES, out[:, 3:7], out[:, 7:10])
 
@@ -107,16 +106,17 @@ class MouthField(nn.Module):
 
     metres: Tensor
 
-    def features(self, points: Tensor) -> PointFeatures:
-        """[N, 3] metres -> grid features; the mouth has no region attention."""
-        return PointFeatures(self.grid(points), None, None)
+    def features(self, points: Tensor) -> Tensor:
+        """[N, 3] metres -> [N, 36] grid features; the mouth has no region attention."""
+        features: Tensor = self.grid(points)
+        return features
 
-    def move(self, features: PointFeatures, speech: Tensor, hook: Tensor) -> Motion:
+    def move(self, features: Tensor, speech: Tensor, hook: Tensor) -> Motion:
         """Motion of the N points for a speech code [32] and a hook [3]."""
-        count = features.grid.shape[0]
+        count = features.shape[0]
         joint = hook.expand(count, HOOK)
-        out = mlp(torch.cat([features.grid, speech.expand(count, SPEECH_CODE), joint], dim=1), list(self.layers))
-        gain = 2 * torch.sigmoid(mlp(torch.cat([features.grid, joint], dim=1), list(self.scaler)))
+        out = mlp(torch.cat([features, speech.expand(count, SPEECH_CODE), joint], dim=1), list(self.layers))
+        gain = 2 * torch.sigmoid(mlp(torch.cat([features, joint], dim=1), list(self.scaler)))
         return Motion(out * self.metres * gain)
 
     def forward(self, points: Tensor, windows: Tensor, hook: Tensor) -> Motion:

@@ -26,7 +26,7 @@ COLOUR_FRAMES = 6
 
 
 def face_gaussians(data: TrainingSet, face: CanonicalFace, surface: int, shell: int, seed: int) -> Gaussians:
-    """Start of the face branch: `surface` points on the mesh, up to `shell` on the ellipsoid, coloured by the frames."""
+    """Start of the face branch: `surface` points on the mesh, up to `shell` on the ellipsoid, coloured."""
     random = np.random.default_rng(seed)
     mesh = _on_mesh(face, surface, random)
     rest = _on_shell(data, face, shell, random)

@@ -37,10 +37,8 @@ class MouthLoss:
     def __call__(self, branch: Branch[MouthField]) -> tuple[Tensor, Rasterization]:
         """Loss and drawing of the branch's next frame."""
         data = self._data
-        if branch.iteration % ANY_EVERY == 0:
-            index = branch.next_frame(data.count)
-        else:
-            index = branch.draw_from(self._open)
+        anything = branch.iteration % ANY_EVERY == 0
+        index = branch.next_frame(data.count) if anything else branch.draw_from(self._open)
         background = torch.rand(3, generator=branch.generator)
         box = data.lip_boxes[index]
         pixels, labels = data.crop(index, box)

@@ -81,14 +81,25 @@ class AudioInfo:
     audio_start_s: float
 
 
-def input_words(path: Path, family: Family) -> list[str]:
-    """The ffmpeg arguments that open `path` with every guard on: one demuxer, files only, known decoders, few pixels."""
-    return [
-        *("-protocol_whitelist", "file", "-format_whitelist", family.demuxer),
-        *("-codec_whitelist", f"{_VIDEO_DECODERS},{_AUDIO_DECODERS}"),
-        *("-max_pixels", str(MAX_PIXELS), "-threads", "2"),
-        *("-i", f"file:{path.resolve()}"),
-    ]
+def input_options(family: Family) -> dict[str, str]:
+    """The ffmpeg options that open a file with every guard on: one demuxer, files only, known decoders, few pixels."""
+    return {
+        "protocol_whitelist": "file",
+        "format_whitelist": family.demuxer,
+        "codec_whitelist": f"{_VIDEO_DECODERS},{_AUDIO_DECODERS}",
+        "max_pixels": str(MAX_PIXELS),
+        "threads": "2",
+    }
+
+
+def input_name(path: Path) -> str:
+    """`path` as an ffmpeg input that can't be mistaken for an option or another protocol."""
+    return f"file:{path.resolve()}"
+
+
+def _input_words(path: Path, family: Family) -> list[str]:
+    options = [word for key, value in input_options(family).items() for word in (f"-{key}", value)]
+    return [*options, "-i", input_name(path)]
 
 
 def probe(path: Path) -> MediaInfo:
@@ -133,7 +144,7 @@ def probe_picture(path: Path) -> MediaInfo:
         duration_s=duration,
         width=width,
         height=height,
-        fps=round((len(times) - 1) / (times[-1] - times[0]), 3) if times[-1] > times[0] else told.fps or float(FPS),
+        fps=_rate(times, gap) or told.fps or float(FPS),
         rotation=told.rotation,
         video_codec=video.codec,
         has_audio=audio_start is not None,
@@ -162,16 +173,11 @@ def probe_audio(path: Path) -> AudioInfo:
     return AudioInfo(family.name, audio.stop - start, audio.codec, audio.sample_rate, start)
 
 
-def upright_filters(info: MediaInfo) -> list[str]:
-    """ffmpeg filters that a rotated-by-ffmpeg picture still needs to have square pixels: none, or one scale."""
-    return [f"scale={info.width}:{info.height}:flags=bicubic+accurate_rnd", "setsar=1"]
-
-
 def _list_packets(path: Path, family: Family) -> tuple[list[Stream], Description]:
     words = ["-map", "0:V:0?", "-map", "0:a:0?", "-c", "copy", "-copyinkf", "-f", "framecrc", "pipe:1"]
     limits = fence.Limits(wall_s=60, cpu_s=30, memory_bytes=1 << 30)
     try:
-        done = fence.run([ffmpeg_path(), *QUIET, "-copyts", *input_words(path, family), *words], limits)
+        done = fence.run([ffmpeg_path(), *QUIET, "-copyts", *_input_words(path, family), *words], limits)
     except fence.FenceError as error:
         raise refused_for_cost() from error
     told = read_description(done.stderr)
@@ -191,7 +197,7 @@ def _first_shown(path: Path, family: Family, stream: str) -> float:
     """Seconds, on the container's clock, of the first picture or sample that comes out of the decoder."""
     words = ["-map", f"0:{stream}", "-frames", "1", "-fps_mode", "passthrough", "-enc_time_base", "demux"]
     limits = fence.Limits(wall_s=60, cpu_s=60, memory_bytes=2 << 30)
-    command = [ffmpeg_path(), *QUIET, "-copyts", *input_words(path, family), *words, "-f", "framecrc", "pipe:1"]
+    command = [ffmpeg_path(), *QUIET, "-copyts", *_input_words(path, family), *words, "-f", "framecrc", "pipe:1"]
     try:
         done = fence.run(command, limits)
     except fence.FenceError as error:
@@ -236,6 +242,12 @@ def _upright_size(video: Stream, rotation: int) -> tuple[int, int]:
 def _median(values: list[float]) -> float:
     positive = sorted(value for value in values if value > 0)
     return positive[len(positive) // 2] if positive else 0.0
+
+
+def _rate(times: list[float], gap: float) -> float:
+    """Pictures a second: the mean over the gaps that look like the median one (containers round time stamps)."""
+    usual = [after - before for before, after in pairwise(times) if 0.5 * gap < after - before < 1.5 * gap]
+    return round(len(usual) / sum(usual), 3) if usual else 0.0
 
 
 def _is_variable(times: list[float], gap: float) -> bool:

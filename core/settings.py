@@ -1,0 +1,123 @@
+"""Settings of the platform, from the environment (`LIKENESS_...`), with defaults that need no server to be installed.
+
+Production mode refuses what is only safe on one's own machine. This file opens nothing and starts nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import UsageError
+
+MIN_SECRET_LENGTH = 32
+
+
+class Settings(BaseSettings):
+    """What the API, the relay, the reaper and the workers must agree on."""
+
+    model_config = SettingsConfigDict(env_prefix="LIKENESS_", extra="ignore", frozen=True)
+
+    mode: Literal["embedded", "production"] = "embedded"
+    """`embedded`: SQLite, a folder and the file-system broker. `production`: servers, and no insecure default."""
+    data_dir: Path = Path("likeness-data")
+    """Database, objects, messages, work folders and logs of the embedded form; work folders of a worker."""
+    database_url: str = ""
+    """SQLAlchemy URL; empty: a SQLite file in `data_dir`."""
+    broker_url: str = ""
+    """Celery broker URL; empty: files in a private folder of `data_dir`."""
+    secret_key: SecretStr = SecretStr("")
+    """Key of the HMAC under which API keys are stored; empty: made on first start and kept in `data_dir` (embedded)."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+
+    lease_seconds: float = Field(default=60.0, gt=0)
+    """How long a silent worker keeps its stage. Longer than any time that native code may hold the interpreter."""
+    heartbeat_seconds: float = Field(default=2.0, gt=0)
+    """How often a worker renews the lease, writes progress and reads the cancel flag."""
+    reaper_seconds: float = Field(default=1.0, gt=0)
+    relay_seconds: float = Field(default=0.2, gt=0)
+    rehint_seconds: float = Field(default=30.0, gt=0)
+    """A stage still queued this long after its message gets another one (a worker may have died holding it)."""
+    max_attempts: int = Field(default=3, ge=1)
+    """Attempts of a stage before it is a dead letter."""
+
+    worker_concurrency: int = Field(default=1, ge=1)
+    worker_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    """Threads that one worker process may compute with."""
+    worker_start_method: Literal["fork", "spawn"] = "fork"
+    """`spawn` where a worker uses CUDA, which does not survive a fork."""
+    worker_stages_per_process: int = Field(default=16, ge=1)
+    """A pool process is replaced after so many stages, which gives its memory back. 1 where a worker uses CUDA."""
+
+    max_upload_bytes: int = Field(default=1_000_000_000, ge=1)
+    max_batch_items: int = Field(default=100, ge=1)
+    event_stream_seconds: float = Field(default=600.0, gt=0)
+    """Life of one event stream; the reader goes on with Last-Event-ID."""
+    event_poll_seconds: float = Field(default=0.5, gt=0)
+    max_event_streams: int = Field(default=200, ge=1)
+
+    @model_validator(mode="after")
+    def _refuse_insecure_production(self) -> Settings:
+        if self.heartbeat_seconds * 3 > self.lease_seconds:
+            raise ValueError("LIKENESS_LEASE_SECONDS must be at least three times LIKENESS_HEARTBEAT_SECONDS")
+        if self.mode == "production":
+            if len(self.secret_key.get_secret_value()) < MIN_SECRET_LENGTH:
+                raise ValueError(f"LIKENESS_SECRET_KEY must have at least {MIN_SECRET_LENGTH} characters in production")
+            if not self.database_url or self.database_url.startswith("sqlite"):
+                raise ValueError("LIKENESS_DATABASE_URL must name a database server in production")
+            if not self.broker_url or self.broker_url.startswith(("filesystem", "memory")):
+                raise ValueError("LIKENESS_BROKER_URL must name a message broker in production")
+        return self
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the database."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'likeness.sqlite3'}"
+
+    @property
+    def objects_dir(self) -> Path:
+        """Folder of the local object store."""
+        return self.data_dir.absolute() / "objects"
+
+    @property
+    def broker_dir(self) -> Path:
+        """Private folder of the file-system broker: messages in it are trusted."""
+        return self.data_dir.absolute() / "broker"
+
+    @property
+    def work_dir(self) -> Path:
+        """Work folders of running jobs, with their checkpoints."""
+        return self.data_dir.absolute() / "work"
+
+    @property
+    def umf_dir(self) -> Path:
+        """Universal motion fields that the operator offers: `NAME.safetensors`."""
+        return self.data_dir.absolute() / "umfs"
+
+    @property
+    def run_dir(self) -> Path:
+        """Stop flags and locks of running processes."""
+        return self.data_dir.absolute() / "run"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Log files of supervised workers."""
+        return self.data_dir.absolute() / "logs"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment, with some given by the caller.
+
+    Raises:
+        UsageError: `bad_settings`, a value is malformed or not allowed in production.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        reasons = "; ".join(item["msg"] for item in error.errors(include_url=False, include_input=False))
+        raise UsageError("bad_settings", f"The settings can't be used: {reasons}.", "See docs/platform.md.") from error

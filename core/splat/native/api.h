@@ -1,0 +1,89 @@
+// The whole surface between Python and the kernels: plain C, raw pointers, sizes, one context handle.
+// It must not know of torch, numpy or Python. All arrays are float32, C-contiguous, row-major, unless said otherwise.
+#pragma once
+#include <cstdint>
+
+#if defined(_WIN32)
+#define LIKENESS_EXPORT extern "C" __declspec(dllexport)
+#else
+#define LIKENESS_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+/// Everything one picture is made from; borrowed for the duration of a call.
+struct LikenessScene {
+    const float* means;        // [count, 3] world, metres
+    const float* quaternions;  // [count, 4] wxyz, any length > 0
+    const float* scales;       // [count, 3] metres
+    const float* opacities;    // [count] 0..1
+    const float* colors;       // [count, channels]
+    const float* background;   // [channels] or null
+    const float* view;         // [4, 4] world to camera
+    float fx, fy, cx, cy;      // pixels
+    int32_t count, channels, width, height;
+};
+
+/// Where the gradients of one picture go; every array is overwritten.
+struct LikenessSceneGradient {
+    float* means;          // [count, 3]
+    float* quaternions;    // [count, 4]
+    float* scales;         // [count, 3]
+    float* opacities;      // [count]
+    float* colors;         // [count, channels]
+    float* screen_means;   // [count, 2] pixels
+};
+
+struct LikenessRaster;  // buffers and saved state of one picture
+
+enum LikenessStatus : int32_t { LIKENESS_OK = 0, LIKENESS_NOT_FINITE = 1, LIKENESS_TOO_LARGE = 2, LIKENESS_NO_MEMORY = 3 };
+
+// --- machine ---------------------------------------------------------------------------------------------------------
+LIKENESS_EXPORT const char* likeness_isa();        // the instruction set this binary was compiled for
+LIKENESS_EXPORT int32_t likeness_cpu_level();      // 2, 3 or 4: the best x86-64 level of this CPU; 0 elsewhere
+LIKENESS_EXPORT void likeness_set_threads(int32_t count);  // 0: all that this process may use
+LIKENESS_EXPORT int32_t likeness_threads();
+LIKENESS_EXPORT double likeness_measure_fma_gflops(double seconds);
+
+// --- rasteriser ------------------------------------------------------------------------------------------------------
+LIKENESS_EXPORT LikenessRaster* likeness_raster_create();
+LIKENESS_EXPORT void likeness_raster_destroy(LikenessRaster*);
+/// image [channels, height, width], alpha [height, width], screen_means [count, 2], radii [count] (0: not visible).
+/// keep_state: 1 where a backward call follows on the same handle.
+LIKENESS_EXPORT int32_t likeness_raster_forward(LikenessRaster*, const LikenessScene*, int32_t keep_state, float* image,
+                                                float* alpha, float* screen_means, float* radii);
+/// image_gradient [channels, height, width]; alpha_gradient [height, width] or null. Channels at and after
+/// geometry_channels reach the colours only.
+LIKENESS_EXPORT int32_t likeness_raster_backward(LikenessRaster*, const LikenessScene*, int32_t geometry_channels,
+                                                 const float* image_gradient, const float* alpha_gradient,
+                                                 const LikenessSceneGradient*);
+/// out[0]: (tile, Gaussian) pairs; out[1]: block evaluations; out[2]: contributing (pixel, Gaussian) pairs, 0 unless
+/// counted; out[3]: lanes of a block.
+LIKENESS_EXPORT void likeness_raster_counts(LikenessRaster*, int64_t* out);
+/// Seconds of the last calls: project, sort, bin, forward tiles, backward tiles, backward reduce + projection.
+LIKENESS_EXPORT void likeness_raster_times(LikenessRaster*, double* out);
+
+// --- tri-plane grid --------------------------------------------------------------------------------------------------
+/// points [count, 3] metres, table [3, levels, entries], resolutions [levels] -> features [count, 3 * levels].
+LIKENESS_EXPORT int32_t likeness_triplane_forward(int32_t count, int32_t levels, int64_t entries, float bound,
+                                                  const int32_t* resolutions, const float* points, const float* table,
+                                                  float* features);
+/// table_gradient and points_gradient are overwritten; either may be null.
+LIKENESS_EXPORT int32_t likeness_triplane_backward(int32_t count, int32_t levels, int64_t entries, float bound,
+                                                   const int32_t* resolutions, const float* points, const float* table,
+                                                   const float* features_gradient, float* table_gradient,
+                                                   float* points_gradient);
+
+// --- bias-free ReLU network ------------------------------------------------------------------------------------------
+/// widths [layers + 1]: input, hidden..., output. weights: `layers` pointers to [out, in]. hidden: `layers - 1` pointers
+/// to [count, hidden width], written for the backward pass. output [count, out].
+LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t layers, const int32_t* widths, const float* input,
+                                             const float* const* weights, float* const* hidden, float* output);
+/// weight_gradients: `layers` pointers to [out, in]; input_gradient [count, in] or null. All are overwritten.
+LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, const int32_t* widths, const float* input,
+                                              const float* const* weights, const float* const* hidden,
+                                              const float* output_gradient, float* const* weight_gradients,
+                                              float* input_gradient);
+
+// --- SSIM ------------------------------------------------------------------------------------------------------------
+/// Mean SSIM of two [channels, height, width] pictures; gradient (same shape, or null) with respect to `image`.
+LIKENESS_EXPORT double likeness_ssim(int32_t channels, int32_t height, int32_t width, const float* image,
+                                     const float* target, float* gradient);

@@ -1,0 +1,295 @@
+// Vectors of floats, one name for every instruction set: `F8` everywhere, `F16` where the machine has 512-bit registers,
+// `Fv` the one that a block of pixels uses. Knows nothing of Gaussians. Each source is compiled once per instruction set.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace likeness {
+
+// 2^f on [-0.5, 0.5], relative error 7.5e-8, 2.3e-7 with rounding (minimax, degree 5).
+constexpr float EXP2_C5 = 1.327647174e-3f, EXP2_C4 = 9.675541540e-3f, EXP2_C3 = 5.550713276e-2f,
+                EXP2_C2 = 2.402211972e-1f, EXP2_C1 = 6.931469671e-1f, EXP2_C0 = 1.000000072f;
+// Adding it leaves the nearest integer in the low bits of the float.
+constexpr float ROUND_MAGIC = 12582912.0f;
+
+#if defined(__AVX2__) && defined(__FMA__)
+
+struct M8 {
+    __m256 v;
+};
+struct F8 {
+    __m256 v;
+    static constexpr int lanes = 8;
+    using Mask = M8;
+    static F8 all(float x) { return {_mm256_set1_ps(x)}; }
+    static F8 load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    void store(float* p) const { _mm256_storeu_ps(p, v); }
+    /// Lane i is p[i * stride].
+    static F8 strided(const float* p, int stride) {
+        return {_mm256_setr_ps(p[0], p[stride], p[2 * stride], p[3 * stride], p[4 * stride], p[5 * stride],
+                               p[6 * stride], p[7 * stride])};
+    }
+    /// Two rows of four pixels.
+    static F8 rows(const float* p, int64_t stride) {
+        return {_mm256_set_m128(_mm_loadu_ps(p + stride), _mm_loadu_ps(p))};
+    }
+    void store_rows(float* p, int64_t stride) const {
+        _mm_storeu_ps(p, _mm256_castps256_ps128(v));
+        _mm_storeu_ps(p + stride, _mm256_extractf128_ps(v, 1));
+    }
+};
+inline F8 operator+(F8 a, F8 b) { return {_mm256_add_ps(a.v, b.v)}; }
+inline F8 operator-(F8 a, F8 b) { return {_mm256_sub_ps(a.v, b.v)}; }
+inline F8 operator*(F8 a, F8 b) { return {_mm256_mul_ps(a.v, b.v)}; }
+inline F8 operator/(F8 a, F8 b) { return {_mm256_div_ps(a.v, b.v)}; }
+inline F8 fma(F8 a, F8 b, F8 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+inline F8 fnma(F8 a, F8 b, F8 c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
+inline F8 min(F8 a, F8 b) { return {_mm256_min_ps(a.v, b.v)}; }
+inline F8 max(F8 a, F8 b) { return {_mm256_max_ps(a.v, b.v)}; }
+inline F8 sqrt(F8 a) { return {_mm256_sqrt_ps(a.v)}; }
+inline F8 floor(F8 a) { return {_mm256_floor_ps(a.v)}; }
+inline M8 ge(F8 a, F8 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_GE_OQ)}; }
+inline M8 gt(F8 a, F8 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)}; }
+inline M8 operator&(M8 a, M8 b) { return {_mm256_and_ps(a.v, b.v)}; }
+inline F8 zero_unless(M8 m, F8 a) { return {_mm256_and_ps(m.v, a.v)}; }
+inline F8 select(M8 m, F8 yes, F8 no) { return {_mm256_blendv_ps(no.v, yes.v, m.v)}; }
+inline bool none(M8 m) { return _mm256_testz_ps(m.v, m.v) != 0; }
+inline uint32_t bits(M8 m) { return static_cast<uint32_t>(_mm256_movemask_ps(m.v)); }
+/// 2^e; lanes with e < -126 or e > 127 hold anything and must be masked.
+inline F8 exp2_masked(F8 e) {
+    const __m256 magic = _mm256_set1_ps(ROUND_MAGIC);
+    const __m256 shifted = _mm256_add_ps(e.v, magic);
+    const __m256 f = _mm256_sub_ps(e.v, _mm256_sub_ps(shifted, magic));
+    __m256 p = _mm256_fmadd_ps(_mm256_set1_ps(EXP2_C5), f, _mm256_set1_ps(EXP2_C4));
+    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(EXP2_C3));
+    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(EXP2_C2));
+    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(EXP2_C1));
+    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(EXP2_C0));
+    return {_mm256_castsi256_ps(
+        _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(shifted), 23)))};
+}
+struct I8 {
+    __m256i v;
+    static I8 all(int32_t x) { return {_mm256_set1_epi32(x)}; }
+    static I8 load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+    void store(int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+};
+/// a + 1 where the mask holds.
+inline I8 count_if(I8 a, M8 m) { return {_mm256_sub_epi32(a.v, _mm256_castps_si256(m.v))}; }
+inline M8 gt(I8 a, I8 b) { return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(a.v, b.v))}; }
+inline void transpose(F8* r) {
+    __m256 t[8], u[8];
+    for (int i = 0; i < 4; i++) {
+        t[2 * i] = _mm256_unpacklo_ps(r[2 * i].v, r[2 * i + 1].v);
+        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i].v, r[2 * i + 1].v);
+    }
+    for (int i = 0; i < 2; i++) {
+        u[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        u[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        u[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i].v = _mm256_permute2f128_ps(u[i], u[4 + i], 0x20);
+        r[4 + i].v = _mm256_permute2f128_ps(u[i], u[4 + i], 0x31);
+    }
+}
+
+#else  // plain compiler vectors: SSE on x86-64-v2, NEON on arm64
+
+typedef float V8f __attribute__((vector_size(32)));
+typedef int32_t V8i __attribute__((vector_size(32)));
+struct M8 {
+    V8i v;
+};
+struct F8 {
+    V8f v;
+    static constexpr int lanes = 8;
+    using Mask = M8;
+    static F8 all(float x) { return {V8f{x, x, x, x, x, x, x, x}}; }
+    static F8 load(const float* p) {
+        F8 r;
+        std::memcpy(&r.v, p, 32);
+        return r;
+    }
+    void store(float* p) const { std::memcpy(p, &v, 32); }
+    static F8 strided(const float* p, int s) {
+        return {V8f{p[0], p[s], p[2 * s], p[3 * s], p[4 * s], p[5 * s], p[6 * s], p[7 * s]}};
+    }
+    static F8 rows(const float* p, int64_t stride) {
+        F8 r;
+        std::memcpy(&r.v, p, 16);
+        std::memcpy(reinterpret_cast<char*>(&r.v) + 16, p + stride, 16);
+        return r;
+    }
+    void store_rows(float* p, int64_t stride) const {
+        std::memcpy(p, &v, 16);
+        std::memcpy(p + stride, reinterpret_cast<const char*>(&v) + 16, 16);
+    }
+};
+inline F8 operator+(F8 a, F8 b) { return {a.v + b.v}; }
+inline F8 operator-(F8 a, F8 b) { return {a.v - b.v}; }
+inline F8 operator*(F8 a, F8 b) { return {a.v * b.v}; }
+inline F8 operator/(F8 a, F8 b) { return {a.v / b.v}; }
+inline F8 fma(F8 a, F8 b, F8 c) { return {a.v * b.v + c.v}; }
+inline F8 fnma(F8 a, F8 b, F8 c) { return {c.v - a.v * b.v}; }
+inline F8 min(F8 a, F8 b) { return {a.v < b.v ? a.v : b.v}; }
+inline F8 max(F8 a, F8 b) { return {a.v > b.v ? a.v : b.v}; }
+inline F8 sqrt(F8 a) {
+    for (int i = 0; i < 8; i++) a.v[i] = std::sqrt(a.v[i]);
+    return a;
+}
+inline F8 floor(F8 a) {
+    for (int i = 0; i < 8; i++) a.v[i] = std::floor(a.v[i]);
+    return a;
+}
+inline M8 ge(F8 a, F8 b) { return {a.v >= b.v}; }
+inline M8 gt(F8 a, F8 b) { return {a.v > b.v}; }
+inline M8 operator&(M8 a, M8 b) { return {a.v & b.v}; }
+inline F8 zero_unless(M8 m, F8 a) { return {reinterpret_cast<V8f>(m.v & reinterpret_cast<V8i>(a.v))}; }
+inline F8 select(M8 m, F8 yes, F8 no) { return {m.v ? yes.v : no.v}; }
+inline uint32_t bits(M8 m) {
+    uint32_t r = 0;
+    for (int i = 0; i < 8; i++) r |= static_cast<uint32_t>(m.v[i] & 1) << i;
+    return r;
+}
+inline bool none(M8 m) { return bits(m) == 0; }
+inline F8 exp2_masked(F8 e) {
+    const F8 magic = F8::all(ROUND_MAGIC);
+    const F8 shifted = e + magic;
+    const F8 f = e - (shifted - magic);
+    F8 p = fma(F8::all(EXP2_C5), f, F8::all(EXP2_C4));
+    p = fma(p, f, F8::all(EXP2_C3));
+    p = fma(p, f, F8::all(EXP2_C2));
+    p = fma(p, f, F8::all(EXP2_C1));
+    p = fma(p, f, F8::all(EXP2_C0));
+    return {reinterpret_cast<V8f>(reinterpret_cast<V8i>(p.v) + (reinterpret_cast<V8i>(shifted.v) << 23))};
+}
+struct I8 {
+    V8i v;
+    static I8 all(int32_t x) { return {V8i{x, x, x, x, x, x, x, x}}; }
+    static I8 load(const int32_t* p) {
+        I8 r;
+        std::memcpy(&r.v, p, 32);
+        return r;
+    }
+    void store(int32_t* p) const { std::memcpy(p, &v, 32); }
+};
+inline I8 count_if(I8 a, M8 m) { return {a.v - m.v}; }
+inline M8 gt(I8 a, I8 b) { return {a.v > b.v}; }
+inline void transpose(F8* r) {
+    F8 t[8];
+    for (int i = 0; i < 8; i++)
+        for (int j = 0; j < 8; j++) t[i].v[j] = r[j].v[i];
+    for (int i = 0; i < 8; i++) r[i] = t[i];
+}
+
+#endif
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#define LIKENESS_ISA_NAME "avx512"
+
+struct M16 {
+    __mmask16 v;
+};
+struct F16 {
+    __m512 v;
+    static constexpr int lanes = 16;
+    using Mask = M16;
+    static F16 all(float x) { return {_mm512_set1_ps(x)}; }
+    static F16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
+    void store(float* p) const { _mm512_storeu_ps(p, v); }
+    /// Four rows of four pixels.
+    static F16 rows(const float* p, int64_t s) {
+        __m512 r = _mm512_castps128_ps512(_mm_loadu_ps(p));
+        r = _mm512_insertf32x4(r, _mm_loadu_ps(p + s), 1);
+        r = _mm512_insertf32x4(r, _mm_loadu_ps(p + 2 * s), 2);
+        return {_mm512_insertf32x4(r, _mm_loadu_ps(p + 3 * s), 3)};
+    }
+    void store_rows(float* p, int64_t s) const {
+        _mm_storeu_ps(p, _mm512_castps512_ps128(v));
+        _mm_storeu_ps(p + s, _mm512_extractf32x4_ps(v, 1));
+        _mm_storeu_ps(p + 2 * s, _mm512_extractf32x4_ps(v, 2));
+        _mm_storeu_ps(p + 3 * s, _mm512_extractf32x4_ps(v, 3));
+    }
+};
+inline F16 operator+(F16 a, F16 b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline F16 operator-(F16 a, F16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline F16 operator*(F16 a, F16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline F16 operator/(F16 a, F16 b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline F16 fma(F16 a, F16 b, F16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline F16 fnma(F16 a, F16 b, F16 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
+inline F16 min(F16 a, F16 b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline F16 max(F16 a, F16 b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline M16 ge(F16 a, F16 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ)}; }
+inline M16 gt(F16 a, F16 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ)}; }
+inline M16 operator&(M16 a, M16 b) { return {static_cast<__mmask16>(a.v & b.v)}; }
+inline F16 zero_unless(M16 m, F16 a) { return {_mm512_maskz_mov_ps(m.v, a.v)}; }
+inline F16 select(M16 m, F16 yes, F16 no) { return {_mm512_mask_blend_ps(m.v, no.v, yes.v)}; }
+inline bool none(M16 m) { return m.v == 0; }
+inline uint32_t bits(M16 m) { return m.v; }
+inline F16 exp2_masked(F16 e) {
+    const __m512 r = _mm512_roundscale_ps(e.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m512 f = _mm512_sub_ps(e.v, r);
+    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(EXP2_C5), f, _mm512_set1_ps(EXP2_C4));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(EXP2_C3));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(EXP2_C2));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(EXP2_C1));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(EXP2_C0));
+    return {_mm512_scalef_ps(p, r)};
+}
+struct I16 {
+    __m512i v;
+    static I16 all(int32_t x) { return {_mm512_set1_epi32(x)}; }
+    static I16 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+    void store(int32_t* p) const { _mm512_storeu_si512(p, v); }
+};
+inline I16 count_if(I16 a, M16 m) { return {_mm512_mask_add_epi32(a.v, m.v, a.v, _mm512_set1_epi32(1))}; }
+inline M16 gt(I16 a, I16 b) { return {_mm512_cmpgt_epi32_mask(a.v, b.v)}; }
+inline void transpose(F16* a) {
+    __m512 t[16], u[16];
+    for (int i = 0; i < 8; i++) {
+        t[2 * i] = _mm512_unpacklo_ps(a[2 * i].v, a[2 * i + 1].v);
+        t[2 * i + 1] = _mm512_unpackhi_ps(a[2 * i].v, a[2 * i + 1].v);
+    }
+    for (int i = 0; i < 4; i++) {
+        const __m512d p = _mm512_castps_pd(t[4 * i]), q = _mm512_castps_pd(t[4 * i + 2]);
+        const __m512d r = _mm512_castps_pd(t[4 * i + 1]), s = _mm512_castps_pd(t[4 * i + 3]);
+        u[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(p, q));
+        u[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(p, q));
+        u[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(r, s));
+        u[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(r, s));
+    }
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_f32x4(u[i], u[4 + i], 0x88);
+        t[4 + i] = _mm512_shuffle_f32x4(u[i], u[4 + i], 0xdd);
+        t[8 + i] = _mm512_shuffle_f32x4(u[8 + i], u[12 + i], 0x88);
+        t[12 + i] = _mm512_shuffle_f32x4(u[8 + i], u[12 + i], 0xdd);
+    }
+    for (int i = 0; i < 4; i++) {
+        a[i].v = _mm512_shuffle_f32x4(t[i], t[8 + i], 0x88);
+        a[8 + i].v = _mm512_shuffle_f32x4(t[i], t[8 + i], 0xdd);
+        a[4 + i].v = _mm512_shuffle_f32x4(t[4 + i], t[12 + i], 0x88);
+        a[12 + i].v = _mm512_shuffle_f32x4(t[4 + i], t[12 + i], 0xdd);
+    }
+}
+using Fv = F16;
+using Iv = I16;
+#else
+#if defined(__AVX2__) && defined(__FMA__)
+#define LIKENESS_ISA_NAME "avx2"
+#elif defined(__aarch64__)
+#define LIKENESS_ISA_NAME "neon"
+#else
+#define LIKENESS_ISA_NAME "sse"
+#endif
+using Fv = F8;
+using Iv = I8;
+#endif
+using Mv = Fv::Mask;
+
+}  // namespace likeness
