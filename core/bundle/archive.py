@@ -165,7 +165,7 @@ def _check_local(file: BinaryIO, offset: int, name: str, size: int, crc: int) ->
     same = (signature, method, packed, local_size, local_crc) == (b"PK\x03\x04", 0, size, size, crc)
     if not same or flags & ~_UTF8_FLAG or extra or file.read(name_length) != name.encode():
         raise _damaged("A member's header contradicts the bundle's directory.")
-    return offset + _LOCAL.size + name_length
+    return offset + _LOCAL.size + int(name_length)
 
 
 def read_member(file: BinaryIO, entry: Entry) -> bytes:

@@ -41,7 +41,11 @@ class SplatCloud:
 def splat_ply(cloud: SplatCloud) -> bytes:
     """The cloud as binary little-endian PLY; opacities are kept off 0 and 1 by 1e-6, where the logit has no value."""
     count = cloud.means.shape[0]
-    header = ["ply", "format binary_little_endian 1.0", "comment Likeness head at rest, metres, x right y up z to camera"]
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        "comment Likeness head at rest, metres, x right y up z to camera",
+    ]
     header += [f"element vertex {count}", *(f"property float {name}" for name in PROPERTIES), "end_header"]
     opacity = np.clip(cloud.opacities.astype(np.float64), 1e-6, 1 - 1e-6)
     norms = np.linalg.norm(cloud.quaternions, axis=1, keepdims=True)

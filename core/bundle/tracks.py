@@ -1,4 +1,4 @@
-"""`portrait/tracks.safetensors`: how the recorded person held the head, frame by frame. Knows no pictures and no zip."""
+"""`portrait/tracks.safetensors`: how the recorded person held the head, frame by frame. Knows no pictures."""
 
 from __future__ import annotations
 

@@ -28,8 +28,11 @@ class DisclosureLabel:
 
     @staticmethod
     def for_size(width: int, height: int) -> DisclosureLabel:
-        """The mark for pictures of `width` x `height` pixels: text about 1/28 of the smaller side high, drawn four times larger and
-        scaled down so that small sizes stay legible."""
+        """The mark for pictures of `width` x `height` pixels.
+
+        Its text is about 1/28 of the smaller side high; drawn four times larger and scaled down, so that it stays
+        legible in small pictures.
+        """
         side, over = min(width, height), 4
         scale = max(side / 28.0, 7.0) / 22.0
         thickness = max(1, round(scale * over * 1.6))
@@ -38,14 +41,11 @@ class DisclosureLabel:
         box = (min(width, (text_width + 2 * pad) // over), min(height, (text_height + base + 2 * pad) // over))
         ink = np.zeros((text_height + base + 2 * pad, text_width + 2 * pad), np.uint8)
         cv2.putText(ink, TEXT, (pad, pad + text_height), _FONT, scale * over, 255, thickness, cv2.LINE_AA)
-        ink = cv2.resize(ink, box, interpolation=cv2.INTER_AREA)
-        alpha = (ink.astype(np.float32) / 255)[..., None]
+        alpha = (cv2.resize(ink, box, interpolation=cv2.INTER_AREA).astype(np.float32) / 255)[..., None]
         margin = side // 64
-        keep = (1 - alpha) * 0.5
-        add = np.repeat(alpha * 245, 3, axis=2)
-        return DisclosureLabel(
-            max(0, height - box[1] - margin), max(0, width - box[0] - margin), keep, add.astype(np.float32)
-        )
+        keep = np.asarray((1 - alpha) * 0.5, np.float32)
+        add = np.asarray(np.repeat(alpha * 245, 3, axis=2), np.float32)
+        return DisclosureLabel(max(0, height - box[1] - margin), max(0, width - box[0] - margin), keep, add)
 
     def burn(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """A copy of `frame` ([H, W, 3] uint8, of the size the mark was made for) with the mark on it."""

@@ -52,7 +52,9 @@ def load_background(choice: str, size: int) -> npt.NDArray[np.uint8]:
 
 def _read_picture(path: Path) -> npt.NDArray[np.uint8]:
     refused = InputRefusedError(
-        "background_unreadable", "The background picture can't be read.", "Give a PNG or JPEG picture under 64 megapixels."
+        "background_unreadable",
+        "The background picture can't be read.",
+        "Give a PNG or JPEG picture under 64 megapixels.",
     )
     if path.stat().st_size > MAX_PICTURE_BYTES:
         raise refused

@@ -27,7 +27,7 @@ FADE_STEPS = 5
 
 
 def frame_count(samples: int) -> int:
-    """Frames that cover `samples` of 16 kHz speech: the picture is never shorter than the sound, by less than a frame."""
+    """Frames that cover `samples` of 16 kHz speech: the picture outlasts the sound by less than one frame."""
     return max(1, math.ceil(samples * FPS / SAMPLE_RATE))
 
 
@@ -62,7 +62,7 @@ def loudness(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     padded = np.zeros(hop * (steps + 1), np.float64)
     padded[hop : hop + len(samples)] = samples
     power = np.square(padded).reshape(steps + 1, hop).mean(1)
-    return 10 * np.log10(np.maximum((power[:-1] + power[1:]) / 2, 1e-12))
+    return np.asarray(10 * np.log10(np.maximum((power[:-1] + power[1:]) / 2, 1e-12)))
 
 
 def voice_gate(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -78,7 +78,7 @@ def voice_gate(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     threshold = max(SILENT_DBFS, float(np.percentile(level, 95)) - DYNAMIC_RANGE_DB)
     speech = binary_dilation(level > threshold, iterations=HOLD_STEPS)
     speech = binary_closing(np.pad(speech, FADE_STEPS, mode="edge"), iterations=FADE_STEPS)[FADE_STEPS:-FADE_STEPS]
-    return uniform_filter1d(speech.astype(np.float32), FADE_STEPS, mode="nearest").clip(0, 1)
+    return np.asarray(uniform_filter1d(speech.astype(np.float32), FADE_STEPS, mode="nearest").clip(0, 1), np.float32)
 
 
 def require_speech(samples: npt.NDArray[np.float32]) -> None:
