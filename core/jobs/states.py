@@ -56,9 +56,7 @@ JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.REJECTED: frozenset(),
 }
 
-JOB_FINISHED = frozenset(
-    {JobState.SUCCEEDED, JobState.FAILED, JobState.REJECTED, JobState.CANCELLED, JobState.EXPIRED}
-)
+JOB_FINISHED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.REJECTED, JobState.CANCELLED, JobState.EXPIRED})
 """Nothing more happens to such a job unless it is retried."""
 JOB_LIVE = frozenset(JobState) - JOB_FINISHED
 JOB_RETRYABLE = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})

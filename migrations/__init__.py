@@ -1,0 +1,1 @@
+"""Alembic migrations of the platform's database; `core.jobs.database.Database.migrate` runs them."""

@@ -1,0 +1,35 @@
+"""Runs the migrations against the database that the caller names, in one transaction where the database can."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from core.jobs.database import Database
+from core.jobs.tables import Base
+from core.settings import load_settings
+
+
+def run() -> None:
+    """Migrate the database of the caller's config, or of the settings when `alembic` is called by hand."""
+    url = context.config.attributes.get("url") or load_settings().database
+    database = Database(url)
+    try:
+        with database.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET lock_timeout = '5s'")
+                connection.exec_driver_sql("SET statement_timeout = '60s'")
+                connection.commit()
+            context.configure(
+                connection=connection,
+                target_metadata=Base.metadata,
+                render_as_batch=connection.dialect.name == "sqlite",
+                compare_type=True,
+            )
+            with context.begin_transaction():
+                context.run_migrations()
+            connection.commit()
+    finally:
+        database.close()
+
+
+run()
