@@ -20,6 +20,8 @@ LEVELS = 12
 SPEECH_DIM = 64
 """Numbers a speech step has after the fixed projection (core.clip.reduce_speech)."""
 SPEECH_CODE = 32
+FEATURES = 3 * LEVELS
+"""Width of the tri-plane's output."""
 
 
 class Triplane(nn.Module):
@@ -64,3 +66,10 @@ class SpeechEncoder(nn.Module):
             y = F.leaky_relu(convolution(y), 0.02)
         weights = torch.softmax(self.attention_out(y.view(batch, 8)), dim=1)
         return (weights[:, None] @ codes)[:, 0]
+
+
+def weight(inputs: int, outputs: int) -> nn.Parameter:
+    """[outputs, inputs] weight of a bias-free layer, initialised as torch's own linear layers are."""
+    values = torch.empty(outputs, inputs)
+    nn.init.kaiming_uniform_(values, a=math.sqrt(5))
+    return nn.Parameter(values)

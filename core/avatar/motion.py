@@ -6,16 +6,15 @@ official code predicts and never applies does not exist here, nor do the mouth's
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from core.avatar.encoding import SPEECH_CODE, SpeechEncoder, Triplane
+from core.avatar.aligner import MotionAligner
+from core.avatar.encoding import FEATURES, SPEECH_CODE, SpeechEncoder, Triplane, weight
 from core.splat import mlp
 
-FEATURES = 36
 EXPRESSION = 6
 HOOK = 3
 METRES = 1e-2
@@ -49,47 +48,76 @@ class FaceFeatures:
     """[N, 32] region attention on the speech code."""
     expression_gate: Tensor
     """[N, 6] region attention on the expression."""
-
-
-def _weight(inputs: int, outputs: int) -> nn.Parameter:
-    weight = torch.empty(outputs, inputs)
-    nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
-    return nn.Parameter(weight)
+    gain: Tensor | None
+    """[N, 3] the aligner's gain on translations; None without an aligner."""
 
 
 class FaceField(nn.Module):
     """Region-attended motion of the face branch: translation, rotation and scale (facts sheet, 2.3)."""
 
-    def __init__(self, hidden: int = 64) -> None:
+    def __init__(self, hidden: int = 64, *, aligned: bool = False) -> None:
+        """`aligned`: query a universal field through this person's motion aligner."""
         super().__init__()
+        self.aligner = MotionAligner() if aligned else None
         self.grid = Triplane(16, 38.4)
         self.speech = SpeechEncoder()
-        self.speech_gate = nn.ParameterList([_weight(FEATURES, 32), _weight(32, SPEECH_CODE)])
-        self.expression_gate = nn.ParameterList([_weight(FEATURES, 16), _weight(16, EXPRESSION)])
-        self.expression = nn.ParameterList([_weight(EXPRESSION - 1, 16), _weight(16, EXPRESSION - 1)])
+        self.speech_gate = nn.ParameterList([weight(FEATURES, 32), weight(32, SPEECH_CODE)])
+        self.expression_gate = nn.ParameterList([weight(FEATURES, 16), weight(16, EXPRESSION)])
+        self.expression = nn.ParameterList([weight(EXPRESSION - 1, 16), weight(16, EXPRESSION - 1)])
         width = FEATURES + SPEECH_CODE + EXPRESSION
-        self.layers = nn.ParameterList([_weight(width, hidden), _weight(hidden, hidden), _weight(hidden, 10)])
+        self.layers = nn.ParameterList([weight(width, hidden), weight(hidden, hidden), weight(hidden, 10)])
 
     def features(self, points: Tensor) -> FaceFeatures:
-        """[N, 3] metres -> grid features and both gates."""
+        """[N, 3] metres -> grid features at the (aligned) points, both gates, and the aligner's gain."""
+        gain = None
+        if self.aligner is not None:
+            offset, gain = self.aligner(points)
+            points = points + offset
         grid = self.grid(points)
-        return FaceFeatures(grid, mlp(grid, list(self.speech_gate)), mlp(grid, list(self.expression_gate)).relu())
+        speech_gate = mlp(grid, list(self.speech_gate))
+        return FaceFeatures(grid, speech_gate, mlp(grid, list(self.expression_gate)).relu(), gain)
+
+    def conditions(self, windows: Tensor, expression: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 8, 16, 64] and [B, 6] -> speech codes [B, 32] and expression codes [B, 6]; blinks pass unchanged."""
+        hidden, out = self.expression
+        upper = torch.relu(expression[:, :5] @ hidden.t()) @ out.t()
+        return self.speech(windows), torch.cat([upper, expression[:, 5:]], dim=1)
 
     def condition(self, windows: Tensor, expression: Tensor) -> tuple[Tensor, Tensor]:
-        """[8, 16, 64] and [6] -> speech code [32] and expression code [6]; the blink passes by the network."""
-        hidden, out = self.expression
-        upper = torch.relu(expression[:5] @ hidden.t()) @ out.t()
-        return self.speech(windows[None])[0], torch.cat([upper, expression[5:]])
+        """The codes of one frame: [8, 16, 64] and [6] -> [32] and [6]."""
+        speech, upper = self.conditions(windows[None], expression[None])
+        return speech[0], upper[0]
 
     def move(self, features: FaceFeatures, speech: Tensor, expression: Tensor) -> Motion:
         """Motion of the N points of `features` for one frame's codes."""
-        inputs = torch.cat([features.grid, features.speech_gate * speech, features.expression_gate * expression], dim=1)
-        out = mlp(inputs, list(self.layers))
-        return Motion(out[:, :3] * METRES, out[:, 3:7], out[:, 7:10])
+        out = self.outputs(features, speech[None], expression[None])
+        return Motion(translations(out, features), out[:, 3:7], out[:, 7:10])
+
+    def outputs(self, features: FaceFeatures, speech: Tensor, expression: Tensor) -> Tensor:
+        """The network's raw answers [B * N, 10] for codes [B, 32] and [B, 6], frame by frame."""
+        batch, count = speech.shape[0], features.grid.shape[0]
+        inputs = torch.cat(
+            [
+                features.grid.expand(batch, count, FEATURES),
+                features.speech_gate * speech[:, None],
+                features.expression_gate * expression[:, None],
+            ],
+            dim=2,
+        )
+        return mlp(inputs.view(batch * count, -1), list(self.layers))
 
     def forward(self, points: Tensor, windows: Tensor, expression: Tensor) -> Motion:
         """Motion of [N, 3] points for one frame's speech windows [8, 16, 64] and expression [6]."""
         return self.move(self.features(points), *self.condition(windows, expression))
+
+
+def translations(outputs: Tensor, features: FaceFeatures) -> Tensor:
+    """Metres [B * N, 3] from a face field's raw answers [B * N, 10], with the aligner's gain."""
+    moved = outputs[:, :3] * METRES
+    if features.gain is None:
+        return moved
+    batch = outputs.shape[0] // features.gain.shape[0]
+    return moved * features.gain.repeat(batch, 1)
 
 
 class MouthField(nn.Module):
@@ -100,8 +128,8 @@ class MouthField(nn.Module):
         self.grid = Triplane(64, 57.6)
         self.speech = SpeechEncoder()
         width = FEATURES + SPEECH_CODE + HOOK
-        self.layers = nn.ParameterList([_weight(width, hidden), _weight(hidden, hidden), _weight(hidden, 3)])
-        self.scaler = nn.ParameterList([_weight(FEATURES + HOOK, 16), _weight(16, 16), _weight(16, 1)])
+        self.layers = nn.ParameterList([weight(width, hidden), weight(hidden, hidden), weight(hidden, 3)])
+        self.scaler = nn.ParameterList([weight(FEATURES + HOOK, 16), weight(16, 16), weight(16, 1)])
         self.register_buffer("metres", METRES * torch.tensor([0.2, 1.0, 0.2]), persistent=False)
 
     metres: Tensor
