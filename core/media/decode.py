@@ -85,7 +85,9 @@ def decode_frames_full(
     width, height = scaled_size(info, max_side)
 
     def shrink(source: ffmpeg.nodes.FilterableStream) -> ffmpeg.nodes.FilterableStream:
-        return source.filter("scale", width, height, flags="area+accurate_rnd+full_chroma_int").filter("format", "rgb24")
+        return source.filter("scale", width, height, flags="area+accurate_rnd+full_chroma_int").filter(
+            "format", "rgb24"
+        )
 
     yield from _stream(path, info, shrink, (height, width), start_frame, count, fps)
 

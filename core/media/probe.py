@@ -21,7 +21,9 @@ FPS = 25
 MAX_SIDE = 4096
 MAX_PIXELS = 4096 * 2304
 MAX_SECONDS = 600.0
-_VIDEO_DECODERS = "h264,hevc,libdav1d,av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,mpeg2video,mpeg1video,mjpeg,prores,dvvideo,h263"
+_VIDEO_DECODERS = (
+    "h264,hevc,libdav1d,av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,mpeg2video,mpeg1video,mjpeg,prores,dvvideo,h263"
+)
 _AUDIO_DECODERS = (
     "aac,aac_latm,mp3float,mp3,mp2float,mp2,opus,libopus,vorbis,libvorbis,flac,alac,ac3,eac3,"
     "pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f64le,pcm_u8,pcm_s8,pcm_alaw,pcm_mulaw"
@@ -113,7 +115,9 @@ def probe(path: Path) -> MediaInfo:
     info = probe_picture(path)
     if not info.has_audio:
         raise InputRefusedError(
-            "no_audio", "The video has no sound.", "Record it with a microphone: the voice is what the head learns from."
+            "no_audio",
+            "The video has no sound.",
+            "Record it with a microphone: the voice is what the head learns from.",
         )
     return info
 

@@ -85,7 +85,9 @@ def sniff(path: Path) -> Family:
         )
     for magic, name in _OTHER_MEDIA:
         if head.startswith(magic):
-            raise InputRefusedError("media_format_refused", f"The file is {name}, which is not read here.", _HINT_FORMAT)
+            raise InputRefusedError(
+                "media_format_refused", f"The file is {name}, which is not read here.", _HINT_FORMAT
+            )
     raise InputRefusedError(
         "not_a_video",
         "The file is not a video or audio file, whatever its name says.",

@@ -1,0 +1,168 @@
+"""From rendered frames to one MP4 that plays in a browser, streamed to ffmpeg.
+
+H.264 yuv420p tagged BT.709, AAC, index at the front. The pictures decide the length: sound is cut, or goes on as
+silence, to match. The file appears under its name only when it is whole. Must not know what the pictures show.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+
+import ffmpeg
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import LikenessError, UsageError
+from core.media import fence
+from core.media.binary import QUIET, ffmpeg_path
+from core.media.probe import FPS, input_name, input_options
+from core.media.sniff import sniff
+
+AUDIO_RATE_HZ = 48000
+PRESET = "superfast"
+_LIMITS = fence.Limits(wall_s=900, cpu_s=7200, memory_bytes=3 << 30, file_bytes=8 << 30)
+
+
+class VideoWriter:
+    """Writes frames as they come; use as a context manager.
+
+    Leaving the `with` block finishes the file and gives it its name; an exception inside removes what was written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        *,
+        fps: int = FPS,
+        crf: int = 18,
+        preset: str = PRESET,
+        audio: Path | None = None,
+        audio_start_s: float = 0.0,
+    ) -> None:
+        """Prepare; nothing runs before the `with` block.
+
+        Args:
+            path: the MP4 to write; its folder must exist.
+            width: of the frames; even, as H.264 4:2:0 needs.
+            height: of the frames; even.
+            fps: frames a second.
+            crf: x264 quality, 0 (lossless) to 51.
+            preset: x264 speed; docs/media.md has figures.
+            audio: a sound or video file whose first sound stream is muxed; None for a silent file without sound track.
+            audio_start_s: where in that sound the first frame is, counted from its first sample.
+
+        Raises:
+            UsageError: `frame_size_odd`, `file_not_found`.
+            InputRefusedError: `audio` is no file that we read.
+        """
+        if width % 2 or height % 2 or width < 2 or height < 2:
+            raise UsageError("frame_size_odd", f"{width}x{height} can't be encoded.", "Use an even width and height.")
+        self._path = path.resolve()
+        self._partial = self._path.with_name(self._path.name + ".partial")
+        self._silent = self._path.with_name(self._path.name + ".silent.partial")
+        self._shape = (height, width, 3)
+        self._fps = fps
+        self._audio = audio
+        self._audio_start_s = audio_start_s
+        self._audio_options = {} if audio is None else input_options(sniff(audio))
+        self._command = _encode_command(self._silent, width, height, fps, crf, preset)
+        self._process: fence.FencedProcess | None = None
+        self._stack = ExitStack()
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        """Number of frames written so far."""
+        return self._count
+
+    def __enter__(self) -> VideoWriter:
+        if not self._path.parent.is_dir():
+            raise UsageError("folder_not_found", "The folder of the output does not exist.", "Create it first.")
+        self._process = self._stack.enter_context(fence.started(self._command, _LIMITS, feeds=True))
+        return self
+
+    def write(self, frame: npt.NDArray[np.uint8]) -> None:
+        """Append one frame, uint8 [height, width, 3] sRGB.
+
+        Raises:
+            LikenessError: `encode_failed`, with what the encoder said.
+        """
+        if frame.shape != self._shape or frame.dtype != np.uint8:
+            raise ValueError(f"frame {frame.dtype} {frame.shape}, expected uint8 {self._shape}")
+        assert self._process is not None
+        try:
+            self._process.write(memoryview(np.ascontiguousarray(frame)).cast("B"))
+        except (BrokenPipeError, fence.FenceError) as error:
+            raise self._failed() from error
+        self._count += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._stack.close()
+            self._partial.unlink(missing_ok=True)
+            self._silent.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        assert self._process is not None
+        if self._count == 0:
+            raise UsageError("no_frames", "No frame was written.", "A video needs at least one frame.")
+        try:
+            if self._process.finish() != 0:
+                raise self._failed()
+            done = fence.run(self._mux_command(), _LIMITS)
+        except fence.FenceError as error:
+            raise self._failed() from error
+        if done.returncode != 0:
+            raise _encode_failed(done.stderr)
+        self._partial.replace(self._path)
+
+    def _mux_command(self) -> list[str]:
+        """Join the pictures with exactly as much sound, and put the index in front."""
+        picture = ffmpeg.input(f"file:{self._silent}")["v:0"]
+        streams = [picture]
+        options: dict[str, object] = {"format": "mp4", "vcodec": "copy", "movflags": "+faststart", "map_metadata": -1}
+        if self._audio is not None:
+            start = round(self._audio_start_s * AUDIO_RATE_HZ)
+            length = round(self._count * AUDIO_RATE_HZ / self._fps)
+            sound = ffmpeg.input(input_name(self._audio), **self._audio_options)["a:0"]
+            sound = sound.filter("asetpts", "PTS-STARTPTS").filter("aresample", AUDIO_RATE_HZ, **{"async": 1})
+            sound = sound.filter("atrim", start_sample=start, end_sample=start + length)
+            sound = sound.filter("asetpts", "PTS-STARTPTS").filter("apad", whole_len=length)
+            streams.append(sound)
+            options |= {"acodec": "aac", "audio_bitrate": "160k"}
+        output = ffmpeg.output(*streams, f"file:{self._partial}", **options).overwrite_output()
+        return [ffmpeg_path(), *QUIET, "-loglevel", "error", *output.get_args()]
+
+    def _failed(self) -> LikenessError:
+        assert self._process is not None
+        with suppress(fence.FenceError):
+            self._process.finish()
+        return _encode_failed(self._process.stderr)
+
+
+def _encode_failed(stderr: str) -> LikenessError:
+    said = " ".join(stderr.strip().splitlines()[-1:])
+    return LikenessError("encode_failed", f"The video could not be written. {said}", "Check the free disk space.")
+
+
+def _encode_command(silent: Path, width: int, height: int, fps: int, crf: int, preset: str) -> list[str]:
+    source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=fps)
+    picture = (
+        source.video.filter("scale", out_color_matrix="bt709", out_range="tv", flags="bicubic+accurate_rnd")
+        .filter("format", "yuv420p")
+        .filter("setparams", range="tv", color_primaries="bt709", color_trc="bt709", colorspace="bt709")
+    )
+    output = ffmpeg.output(
+        picture, f"file:{silent}", format="mp4", vcodec="libx264", preset=preset, crf=crf, g=2 * fps
+    ).overwrite_output()
+    words = (word for word in QUIET if word != "-nostdin")
+    return [ffmpeg_path(), *words, "-loglevel", "error", *output.get_args()]
