@@ -85,9 +85,8 @@ def decode_frames_full(
     width, height = scaled_size(info, max_side)
 
     def shrink(source: ffmpeg.nodes.FilterableStream) -> ffmpeg.nodes.FilterableStream:
-        return source.filter("scale", width, height, flags="area+accurate_rnd+full_chroma_int").filter(
-            "format", "rgb24"
-        )
+        small = source.filter("scale", width, height, flags="area+accurate_rnd+full_chroma_int")
+        return small.filter("format", "rgb24")
 
     yield from _stream(path, info, shrink, (height, width), start_frame, count, fps)
 
@@ -165,7 +164,7 @@ def _stream(
         try:
             for number in range(wanted):
                 picture = np.empty((*shape, 3), np.uint8)
-                got = process.read_into(memoryview(picture).cast("B"))
+                got = process.read_into(picture.data.cast("B"))
                 if got < picture.nbytes:
                     if last is None or wanted - number > _MAY_MISS or process.finish() != 0:
                         raise _ran_out(number, wanted)

@@ -93,9 +93,9 @@ class VideoWriter:
         """
         if frame.shape != self._shape or frame.dtype != np.uint8:
             raise ValueError(f"frame {frame.dtype} {frame.shape}, expected uint8 {self._shape}")
-        assert self._process is not None
+        process = self._running()
         try:
-            self._process.write(memoryview(np.ascontiguousarray(frame)).cast("B"))
+            process.write(np.ascontiguousarray(frame).data.cast("B"))
         except (BrokenPipeError, fence.FenceError) as error:
             raise self._failed() from error
         self._count += 1
@@ -112,11 +112,10 @@ class VideoWriter:
             self._silent.unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        assert self._process is not None
         if self._count == 0:
             raise UsageError("no_frames", "No frame was written.", "A video needs at least one frame.")
         try:
-            if self._process.finish() != 0:
+            if self._running().finish() != 0:
                 raise self._failed()
             done = fence.run(self._mux_command(), _LIMITS)
         except fence.FenceError as error:
@@ -143,10 +142,15 @@ class VideoWriter:
         return [ffmpeg_path(), *QUIET, "-loglevel", "error", *output.get_args()]
 
     def _failed(self) -> LikenessError:
-        assert self._process is not None
+        process = self._running()
         with suppress(fence.FenceError):
-            self._process.finish()
-        return _encode_failed(self._process.stderr)
+            process.finish()
+        return _encode_failed(process.stderr)
+
+    def _running(self) -> fence.FencedProcess:
+        if self._process is None:
+            raise RuntimeError("a VideoWriter works inside its `with` block")
+        return self._process
 
 
 def _encode_failed(stderr: str) -> LikenessError:

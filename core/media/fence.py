@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _STDERR_HEAD = 256 * 1024
@@ -102,8 +103,7 @@ class FencedProcess:
         Raises:
             FenceError: it used up our patience.
         """
-        stdout = self._process.stdout
-        assert stdout is not None
+        stdout = _pipe(self._process.stdout)
         while True:
             self._wait_for(stdout.fileno(), select.POLLIN)
             try:
@@ -118,8 +118,7 @@ class FencedProcess:
             BrokenPipeError: it has stopped reading; `finish` tells why.
             FenceError: it used up our patience.
         """
-        stdin = self._process.stdin
-        assert stdin is not None
+        stdin = _pipe(self._process.stdin)
         done = 0
         while done < len(data):
             self._wait_for(stdin.fileno(), select.POLLOUT)
@@ -157,8 +156,7 @@ class FencedProcess:
 
     def _wait_for(self, descriptor: int | None, event: int) -> None:
         """Wait until `descriptor` is ready (or, for None, until stderr ends), reading stderr meanwhile."""
-        stderr = self._process.stderr
-        assert stderr is not None
+        stderr = _pipe(self._process.stderr)
         while True:
             poll = select.poll()
             if descriptor is not None:
@@ -186,6 +184,12 @@ class FencedProcess:
         room = _STDERR_HEAD - len(self._head)
         self._head += words[:room]
         self._tail = (self._tail + words[room:])[-_STDERR_TAIL:]
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise RuntimeError("this process was started without that pipe")
+    return pipe
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The first code of every fenced process: puts limits on itself, then becomes the program it was asked to run.
 
-Started as `python -I -S launcher.py PARENT MEMORY CPU FILE_SIZE OPEN_FILES -- PROGRAM ARGUMENTS...`. It imports nothing
-but small standard modules, so that it costs about 20 ms, and must not know what it runs. Limits set here survive `exec`;
-setting them between fork and exec in the parent instead would be unsafe beside threads.
+Started as `python -I -S launcher.py PARENT MEMORY CPU FILE_SIZE OPEN_FILES -- PROGRAM ARGUMENTS...`. It imports
+nothing but small standard modules, so that it costs about 20 ms, and must not know what it runs. Limits set here
+survive `exec`; setting them between fork and exec in the parent instead would be unsafe beside threads.
 """
 
 import ctypes

@@ -117,7 +117,7 @@ def probe(path: Path) -> MediaInfo:
         raise InputRefusedError(
             "no_audio",
             "The video has no sound.",
-            "Record it with a microphone: the voice is what the head learns from.",
+            "Record it with a microphone: the head learns from the voice.",
         )
     return info
 

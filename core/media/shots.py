@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -28,8 +29,8 @@ _NOISE = 0.3
 _LEAST_CHANGE = 4.0
 """Grey levels by which two moments of a clip differ at least, as far as the strength of a step is concerned."""
 _CUT_STRENGTH = 1.35
-"""A step this large, against two distant moments of the calmer shot beside it, leaves that shot's range: a cut. A smaller
-one stays inside the range: a jump. Seen: cuts 1.8 and 2.0, jumps 0.96 and 1.02."""
+"""A step this large, against two distant moments of the calmer shot beside it, leaves that shot's range: a cut. A
+smaller one stays inside the range: a jump. Seen: cuts 1.8 and 2.0, jumps 0.96 and 1.02."""
 _NEW_COLOURS = 0.3
 """A step that changes this share of the colour histogram is a cut, whatever surrounds it. One-shot clips reach 0.04."""
 
@@ -53,7 +54,7 @@ def find_shots(frames: Iterable[npt.NDArray[np.uint8]]) -> list[Shot]:
     """Split a video into shots.
 
     Args:
-        frames: uint8 [H, W, 3] each, in order, all of one size; small ones (128 a side) are enough. 7 KB are kept of each.
+        frames: uint8 [H, W, 3] each, in order, all of one size; 128 a side are enough. 8 KB are kept of each.
 
     Returns:
         shots in order; together they cover all frames. Empty for no frames.
@@ -67,24 +68,22 @@ def find_shots(frames: Iterable[npt.NDArray[np.uint8]]) -> list[Shot]:
         return []
     pictures = np.stack(thumbs)
     steps = np.array([_difference(pictures[k - 1], pictures[k]) for k in range(1, len(pictures))])
-    colours = np.array([0.5 * np.abs(a - b).sum() for a, b in zip(histograms[:-1], histograms[1:], strict=True)])
+    colours = np.array([0.5 * np.abs(a - b).sum() for a, b in pairwise(histograms)])
     found = [
         k + 1
         for k in range(len(steps))
         if (_outstanding(steps, k) or colours[k] > _NEW_COLOURS) and not _is_flash(pictures, k + 1, float(steps[k]))
     ]
     edges = [0, *found, len(pictures)]
-    typical = [_typical_difference(pictures[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    cuts, jumps = [], []
-    for place, frame in enumerate(found):
+    typical = [_typical_difference(pictures[a:b]) for a, b in pairwise(edges)]
+    cuts: list[int] = []
+    jumps: list[int] = []
+    for place, where in enumerate(found):
         calmer = max(_LEAST_CHANGE, min(typical[place], typical[place + 1]))
-        strong = steps[frame - 1] > _CUT_STRENGTH * calmer or colours[frame - 1] > _NEW_COLOURS
-        (cuts if strong else jumps).append(frame)
+        strong = steps[where - 1] > _CUT_STRENGTH * calmer or colours[where - 1] > _NEW_COLOURS
+        (cuts if strong else jumps).append(where)
     edges = [0, *cuts, len(pictures)]
-    return [
-        Shot(start, stop, tuple(frame for frame in jumps if start < frame < stop))
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    return [Shot(start, stop, tuple(jump for jump in jumps if start < jump < stop)) for start, stop in pairwise(edges)]
 
 
 def longest_shot(shots: Sequence[Shot]) -> Shot:
