@@ -94,12 +94,12 @@ def read_bundle(path: Path) -> Bundle:
     """Open a bundle and check all of it: structure, limits, version, and the hash of every member.
 
     Raises:
-        UsageError: `path_not_found`.
+        UsageError: `file_not_found`.
         BundleError: `not_a_bundle`, `bundle_too_large`, `bundle_damaged`, `bundle_version_unknown`,
             `bundle_member_missing`.
     """
     if not path.is_file():
-        raise UsageError("path_not_found", "The bundle does not exist.", "Check the path.")
+        raise UsageError("file_not_found", "The bundle does not exist.", "Check the path.")
     with path.open("rb") as file:
         entries = read_directory(file)
         if MANIFEST not in entries:

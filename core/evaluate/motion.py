@@ -1,4 +1,4 @@
-"""Motion metrics on landmarks and blendshapes: lips, opening, lag, action-unit proxy. Definitions: docs/metrics.md.
+"""Motion metrics on landmarks and blendshapes: lips, lag, action-unit proxy. Definitions: docs/metrics.md.
 
 Knows no pictures, no avatar and no torch.
 """
@@ -10,10 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
-INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
-_LIP_PAIRS = ((13, 14), (82, 87), (312, 317))
-"""Upper and lower inner lip: centre, and to either side of it."""
+from core.clip.landmarks import BLENDSHAPES, LIPS_INNER, LIPS_OUTER
+
 MAX_LAG = 8
 """Frames; lags are searched in -8..8."""
 
@@ -48,15 +46,9 @@ def lip_distance(rendered: npt.NDArray[np.float32], recorded: npt.NDArray[np.flo
         rendered: [T, 478, 3] landmarks in pixels.
         recorded: [T, 478, 3].
     """
-    points = [*OUTER_LIPS, *INNER_LIPS]
+    points = [*LIPS_OUTER, *LIPS_INNER]
     a, b = (x[:, points, :2] - x[:, points, :2].mean(1, keepdims=True) for x in (rendered, recorded))
     return float(np.linalg.norm(a - b, axis=2).mean())
-
-
-def mouth_opening(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """[T] mean distance in pixels between upper and lower inner lip at the centre and to either side of it."""
-    upper, lower = (landmarks[:, [pair[k] for pair in _LIP_PAIRS], :2].astype(np.float64) for k in (0, 1))
-    return np.asarray(np.linalg.norm(upper - lower, axis=2).mean(1))
 
 
 def correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float | None:
@@ -86,19 +78,18 @@ def opening_lag(rendered: npt.NDArray[np.float64], recorded: npt.NDArray[np.floa
 
 
 def action_unit_error(
-    rendered: Mapping[str, npt.NDArray[np.float32]],
-    recorded: Mapping[str, npt.NDArray[np.float32]],
-    units: Mapping[str, tuple[str, ...]],
+    rendered: npt.NDArray[np.float32], recorded: npt.NDArray[np.float32], units: Mapping[str, tuple[str, ...]]
 ) -> float:
     """AUE's form on a proxy: for each unit the mean squared difference over frames, summed over units.
 
     Args:
-        rendered: blendshape name -> [T] in 0..1.
-        recorded: the same of the recording.
+        rendered: [T, 52] blendshapes 0..1 in the order of `core.clip.landmarks.BLENDSHAPES`.
+        recorded: [T, 52] those of the recording.
         units: `UPPER_FACE` or `LOWER_FACE`; a unit's value is the mean of its blendshapes.
     """
     total = 0.0
     for names in units.values():
-        a, b = (np.mean([track[name] for name in names], axis=0, dtype=np.float64) for track in (rendered, recorded))
+        columns = [BLENDSHAPES.index(name) for name in names]
+        a, b = (track[:, columns].astype(np.float64).mean(1) for track in (rendered, recorded))
         total += float(np.square(a - b).mean())
     return total

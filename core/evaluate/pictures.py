@@ -29,7 +29,8 @@ def psnr(rendered: npt.NDArray[np.uint8], recorded: npt.NDArray[np.uint8]) -> fl
 def ssim(rendered: npt.NDArray[np.uint8], recorded: npt.NDArray[np.uint8]) -> float:
     """Structural similarity (Wang et al. 2004), mean over pixels and channels.
 
-    11x11 Gaussian window of sigma 1.5, K = (0.01, 0.03). The five pixels at each border, whose windows are not whole, are left out. Both sides must be at least 11 pixels.
+    11x11 Gaussian window of sigma 1.5, K = (0.01, 0.03). The five pixels at each border, whose windows are not
+    whole, are left out. Both sides must be at least 11 pixels.
     """
     kernel = cv2.getGaussianKernel(11, 1.5, cv2.CV_64F)
 

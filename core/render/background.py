@@ -11,14 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
 
-from core.errors import InputRefusedError, UsageError
+from core.errors import UsageError
+from core.media.image import read_image
 
 _COLOUR = re.compile(r"#?([0-9a-fA-F]{6})")
 _NAMED = {"white": "ffffff", "black": "000000", "green": "00b140", "blue": "0047bb", "grey": "808080"}
-MAX_PICTURE_BYTES = 64 * 2**20
-MAX_PICTURE_PIXELS = 64 * 10**6
 
 
 def load_background(choice: str, size: int) -> npt.NDArray[np.uint8]:
@@ -34,7 +32,7 @@ def load_background(choice: str, size: int) -> npt.NDArray[np.uint8]:
 
     Raises:
         UsageError: `background_unknown`: neither a colour nor a file.
-        InputRefusedError: `background_unreadable`: a file that is no picture, or too large.
+        InputRefusedError: `image_refused`: a file that is no picture, or too large.
     """
     match = _COLOUR.fullmatch(_NAMED.get(choice.lower(), choice))
     if match is not None:
@@ -47,24 +45,7 @@ def load_background(choice: str, size: int) -> npt.NDArray[np.uint8]:
             "The background is neither a colour nor a picture file.",
             "Write a colour as #rrggbb, or give the path of a PNG or JPEG picture.",
         )
-    return _fill(_read_picture(path), size)
-
-
-def _read_picture(path: Path) -> npt.NDArray[np.uint8]:
-    refused = InputRefusedError(
-        "background_unreadable",
-        "The background picture can't be read.",
-        "Give a PNG or JPEG picture under 64 megapixels.",
-    )
-    if path.stat().st_size > MAX_PICTURE_BYTES:
-        raise refused
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as picture:
-            if picture.width * picture.height > MAX_PICTURE_PIXELS:
-                raise refused
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"), np.uint8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise refused from None
+    return _fill(read_image(path), size)
 
 
 def _fill(picture: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:

@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_closing, binary_dilation, uniform_filter1d
 
-from core.errors import InputRefusedError
-
 FPS = 25
 SAMPLE_RATE = 16_000
 STEPS_PER_SECOND = 50
@@ -79,20 +77,6 @@ def voice_gate(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     speech = binary_dilation(level > threshold, iterations=HOLD_STEPS)
     speech = binary_closing(np.pad(speech, FADE_STEPS, mode="edge"), iterations=FADE_STEPS)[FADE_STEPS:-FADE_STEPS]
     return np.asarray(uniform_filter1d(speech.astype(np.float32), FADE_STEPS, mode="nearest").clip(0, 1), np.float32)
-
-
-def require_speech(samples: npt.NDArray[np.float32]) -> None:
-    """Refuse a recording that can't drive a mouth.
-
-    Raises:
-        InputRefusedError: `audio_empty` without samples, `audio_silent` where no step is above -50 dBFS.
-    """
-    if len(samples) == 0:
-        raise InputRefusedError("audio_empty", "The audio file holds no sound.", "Give a file with speech in it.")
-    if float(loudness(samples).max()) < SILENT_DBFS:
-        raise InputRefusedError(
-            "audio_silent", "The audio is silent from start to end.", "Give a recording with audible speech."
-        )
 
 
 def fade_to_silence(

@@ -100,7 +100,7 @@ def test_writing_without_a_required_member_is_refused(tmp_path: Path, manifest: 
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read_bundle(tmp_path / "absent")
-    assert caught.value.code == "path_not_found"
+    assert caught.value.code == "file_not_found"
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x00" * 4000, b"\x89PNG" + b"x" * 100])
