@@ -135,7 +135,7 @@ def build_head(
     dense = cv2.remap(coarse, *np.meshgrid(centres, centres), cv2.INTER_LINEAR)
     dense = cv2.GaussianBlur(dense, (0, 0), 4.0 * scale, borderType=cv2.BORDER_REPLICATE).astype(np.float64)
     at = pixels.astype(np.float32) - 0.5
-    own_depth = cv2.remap(dense, at[:, 0], at[:, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
+    own_depth = cv2.remap(dense, at[:, :1], at[:, 1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()
     grid = np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5), -1)
     points = (_unproject(grid, dense, camera) - translation) @ rotation
     own = (_unproject(pixels, own_depth, camera) - translation) @ rotation

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import skimage.data
 
+from core.clip.layout import Label
+
 Float = npt.NDArray[np.float32]
 
 WORK = 512
@@ -29,8 +31,10 @@ PERSON_OUTLINE = (
     (46, 361), (63, 333), (100, 306), (138, 296), (168, 296), (164, 263), (157, 263), (145, 248), (140, 234),
     (114, 202), (107, 155), (112, 124), (128, 96), (157, 80),
 )  # fmt: skip
-NECK_SIDES = ((171, 372), (169, 290), (312, 290), (311, 352))
-"""Where the neck goes on behind the jaw: lower left, upper left, upper right, lower right."""
+NECK_SIDES = ((171, 388), (174, 290), (303, 290), (311, 350), (311, 380))
+"""Where the neck goes on behind the jaw: a polygon."""
+RING_END = ((150, 297), (184, 299), (184, 372), (150, 372))
+"""Where the suit's ring and its dark inside go on behind the jaw."""
 CLUTTER = ((492, 395, 20, 75),)
 """Left, top, width, height of what the plate must lose (a corner of the desk)."""
 
@@ -134,20 +138,19 @@ def _plate(image: Float, person: Float, rng: np.random.Generator) -> Float:
 
 def _torso(image: Float, person: Float, head: Float) -> tuple[Float, Float]:
     """Torso colours and matte: the neck's skin is continued upwards behind the jaw, darker with depth."""
-    neck = _polygon(NECK_SIDES)
+    neck, ring = _polygon(NECK_SIDES), _polygon(RING_END)
+    near_head = cv2.dilate(head, _disc(4)) > 0.02
     body = person * (1 - (cv2.dilate(head, _disc(2)) > 0.02))
-    alpha = np.maximum(body, neck * (cv2.dilate(head, _disc(3)) > 0.02))
-    rows = np.arange(WORK)[:, None]
-    solid = (body > 0.97) & (cv2.dilate(head, _disc(4)) < 0.02)
-    first = np.where(solid.any(0), solid.argmax(0), WORK - 1)
-    source = np.maximum(rows, first[None, :])
-    carried = np.take_along_axis(image, np.repeat(source[..., None], 3, 2), 0)
-    carried = np.where((rows < first[None, :])[..., None], cv2.GaussianBlur(carried, (0, 0), 2.0), carried)
-    depth = np.clip((first[None, :] - rows) / 40.0, 0, 1)[..., None]
-    hidden = (carried * (1 - 0.35 * depth)).astype(np.float32)
-    inside = (neck * (cv2.dilate(head, _disc(4)) > 0.02))[..., None]
+    alpha = np.maximum(body, np.maximum(neck, ring) * person * near_head)
+    beside = np.s_[285:349, 305:350]
+    alpha[beside] = np.minimum(alpha[beside], neck[beside])
+    hidden = ((alpha > 0) & near_head).astype(np.uint8)
     colours = _extended(image, body)
-    return np.asarray(colours * (1 - inside) + hidden * inside, np.float32), np.asarray(alpha, np.float32)
+    known = np.clip(np.where(hidden[..., None] > 0, image, colours) * 255, 0, 255).astype(np.uint8)
+    filled = cv2.inpaint(known, hidden, 9, cv2.INPAINT_TELEA).astype(np.float32) / 255
+    depth = cv2.distanceTransform(hidden, cv2.DIST_L2, 3) / 40.0
+    shaded = filled * (1 - 0.35 * np.clip(depth, 0, 1)[..., None])
+    return np.where(hidden[..., None] > 0, shaded, colours).astype(np.float32), np.asarray(alpha, np.float32)
 
 
 def _head_matte(person: Float, landmarks: npt.NDArray[np.float64]) -> Float:
@@ -155,6 +158,7 @@ def _head_matte(person: Float, landmarks: npt.NDArray[np.float64]) -> Float:
     jaw = landmarks[list(JAW), :2].copy()
     centre = landmarks[1, :2]
     jaw += 1.2 * (jaw - centre) / np.linalg.norm(jaw - centre, axis=1, keepdims=True)
+    jaw[(jaw[:, 0] > 300) & (jaw[:, 1] < 338), 0] += 9  # no neck shows beside the jaw here: all of it is head
     level = 285.0
     below = jaw[jaw[:, 1] > level]
     outline = [(-5, -5), (WORK + 5, -5), (WORK + 5, level), (below[0, 0] + 6, level), *below, (below[-1, 0] - 6, level)]
@@ -185,3 +189,34 @@ def load_portrait(landmarks: npt.NDArray[np.float64], size: int, seed: int) -> P
     if size != WORK:
         layers = tuple(cv2.resize(layer, (size, size), interpolation=cv2.INTER_AREA) for layer in layers)  # type: ignore[assignment]
     return Portrait(*layers, landmarks=landmarks * (size / WORK))
+
+
+FACE_OUTLINE = (
+    (158, 234), (165, 188), (171, 146), (190, 151), (204, 161), (222, 160), (241, 160), (278, 162), (307, 171),
+    (330, 178), (339, 188), (342, 220), (344, 253), (341, 272), (327, 302), (316, 330), (290, 350), (246, 362),
+    (205, 352), (180, 330), (168, 300), (164, 263),
+)  # fmt: skip
+"""Skin of the face below the fringe, drawn by hand, in pixels of the WORK-sized crop."""
+EARS = (
+    ((145, 236), (160, 234), (167, 263), (157, 265), (145, 252)),
+    ((340, 258), (362, 256), (355, 271), (338, 276)),
+)
+
+
+def regions(portrait: Portrait, outer_lips: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    """[S, S] `Label` of the head's pixels: hair, skin, lips (with what lies between them); 0 outside.
+
+    Args:
+        portrait: the layers.
+        outer_lips: [n, 2] outline of the lips in pixels of the portrait.
+    """
+    size = portrait.image.shape[0]
+    labels = np.where(portrait.head_alpha > 0.3, np.uint8(Label.HAIR), np.uint8(0))
+    for outline in (FACE_OUTLINE, *EARS):
+        points = np.round(np.asarray(outline, np.float64) * size / WORK * 16).astype(np.int32)
+        cv2.fillPoly(labels, [points], int(Label.SKIN), shift=4)
+    below = np.arange(size)[:, None] > 285 * size / WORK
+    labels[below & (labels == Label.HAIR)] = Label.SKIN
+    labels[portrait.head_alpha <= 0.3] = 0
+    cv2.fillPoly(labels, [np.round(outer_lips * 16).astype(np.int32)], int(Label.LIPS), shift=4)
+    return np.asarray(labels, np.uint8)

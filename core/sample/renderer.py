@@ -1,0 +1,348 @@
+"""One frame: the portrait's layers under a pose and an expression. Knows neither time nor sound.
+
+Every layer is a smooth sheet, so a frame is an inverse warp: the forward displacement of each portrait pixel is computed
+exactly (3D point, expression, pose, camera) and inverted by fixed-point iteration, which converges because displacements
+are smooth and small. The face is two such sheets that part at the lips; teeth, tongue and cavity show between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from core.clip.layout import Label
+from core.sample.expression import (
+    INNER_LOWER,
+    INNER_UPPER,
+    Face,
+    Lid,
+    MouthLine,
+    build_lids,
+    build_sheet,
+    moved_landmarks,
+)
+from core.sample.geometry import Head, project
+from core.sample.portrait import Portrait
+
+Float = npt.NDArray[np.float64]
+Image = npt.NDArray[np.float32]
+
+STEPS = 5
+"""Fixed-point iterations; the residual is below 0.05 px at 10 degrees of yaw."""
+TEETH_BEHIND_LIPS = 0.004
+"""Metres."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Head pose and body sway of one frame."""
+
+    rotation: Float
+    """[3, 3] head space -> camera space."""
+    translation: Float
+    """[3] metres."""
+    sway: tuple[float, float]
+    """Shift of the shoulders in pixels of a 512-pixel picture."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rendered frame and what is true of it."""
+
+    picture: Image
+    """[S, S, 3] sRGB 0..1, without grain."""
+    labels: npt.NDArray[np.uint8]
+    """[S, S] values of `Label`."""
+    landmarks: Float
+    """[478, 2] pixels."""
+    points: Float
+    """[478, 3] metres, in head space."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels that a sheet is evaluated in."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def _sample(image: npt.NDArray[np.float32], at: Image, cubic: bool = False) -> Image:
+    """Values of an image at pixel coordinates [h, w, 2] (centres at +0.5)."""
+    how = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
+    return np.asarray(
+        cv2.remap(image, at[..., 0] - 0.5, at[..., 1] - 0.5, how, borderMode=cv2.BORDER_REPLICATE), np.float32
+    )
+
+
+def _inverse(shift: Image, origin: tuple[float, float], step: float, box: Box, steps: int = STEPS) -> Image:
+    """Source position of every pixel of `box`, given forward shifts sampled on a grid.
+
+    Args:
+        shift: [h, w, 2] displacement of the source points origin + step * (column, row).
+        origin: pixel position (x, y) of the grid's first sample.
+        step: grid spacing in pixels.
+        box: output pixels.
+    """
+    x, y = np.meshgrid(np.arange(box.left, box.right) + 0.5, np.arange(box.top, box.bottom) + 0.5)
+    target = np.stack([x, y], -1).astype(np.float32)
+    source = target.copy()
+    for _ in range(steps):
+        column = (source[..., 0] - origin[0]) / step
+        row = (source[..., 1] - origin[1]) / step
+        source = target - cv2.remap(shift, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return source
+
+
+def _edge(signed: npt.NDArray[np.floating], softness: float) -> Image:
+    """0..1 across a border at signed distance 0 (positive inside), `softness` pixels wide."""
+    return np.clip(0.5 + signed / softness, 0, 1).astype(np.float32)
+
+
+class Renderer:
+    """The portrait prepared for rendering at one size."""
+
+    def __init__(self, portrait: Portrait, head: Head, regions: npt.NDArray[np.uint8]) -> None:
+        self.portrait = portrait
+        self.head = head
+        self.regions = regions
+        self.size = int(portrait.image.shape[0])
+        self.scale = self.size / 512
+        self.pixels = portrait.landmarks[:, :2]
+        self.mouth = MouthLine.of(head.landmarks)
+        self.lids = build_lids(self.pixels)
+        self.stride = 2 if self.size > 300 else 1
+        s, k = self.stride, self.scale
+        self.grid_origin = (s / 2, s / 2)
+        centre = self.pixels[[13, 14]].mean(0)
+        self.lower_box = self._box(centre[0] - 120 * k, centre[1] - 60 * k, centre[0] + 120 * k, centre[1] + 140 * k)
+        self.mouth_box = self._box(centre[0] - 72 * k, centre[1] - 50 * k, centre[0] + 72 * k, centre[1] + 75 * k)
+        grid = head.points
+        if s > 1:
+            grid = cv2.resize(head.points, (self.size // s, self.size // s), interpolation=cv2.INTER_AREA)
+        self.upper_sheet = build_sheet(grid, self.mouth, head.landmarks, upper=True)
+        self.lower_sheet = build_sheet(grid, self.mouth, head.landmarks, upper=False)
+        camera_points = grid @ head.rotation.T + head.translation
+        behind = camera_points * (1 + TEETH_BEHIND_LIPS / camera_points[..., 2:])
+        self.teeth_points = (behind - head.translation) @ head.rotation
+        steps = np.arange(self.size // s) * s + s / 2
+        self.grid_pixels = np.stack(np.meshgrid(steps, steps), -1)
+
+    def _box(self, left: float, top: float, right: float, bottom: float) -> Box:
+        return Box(max(0, int(left)), max(0, int(top)), min(self.size, int(right)), min(self.size, int(bottom)))
+
+    @cached_property
+    def _mouth_curves(self) -> tuple[Image, Image, float, float]:
+        """[S] heights in pixels of the inner upper and lower lip line for every column; the corners' columns."""
+        up, low = self.pixels[list(INNER_UPPER)], self.pixels[list(INNER_LOWER)]
+        x = np.arange(self.size) + 0.5
+        left, right = float(up[0, 0]), float(up[-1, 0])
+        inside = np.clip(x, left, right)
+        line = MouthLine.of(np.column_stack([self.pixels[:, 0], self.pixels[:, 1], np.zeros(len(self.pixels))]))
+        del up, low
+        high, deep = line.curves(inside)
+        return high.astype(np.float32), deep.astype(np.float32), left, right
+
+    @cached_property
+    def _lip_textures(self) -> tuple[Image, Image]:
+        """The head's colours with the mouth's inside replaced by upper, and by lower lip colour."""
+        high, deep, left, right = self._mouth_curves
+        image, inset = self.portrait.image, 1.5 * self.scale
+        rows = np.arange(self.size)[:, None] + 0.5
+        columns = np.repeat(np.arange(self.size)[None, :] + 0.5, self.size, 0)
+        open_here = ((columns > left) & (columns < right))
+        textures = []
+        for limit, keep in ((high - inset, np.minimum), (deep + inset, np.maximum)):
+            source = np.where(open_here, keep(rows, limit[None, :]), rows)
+            at = np.stack([columns, source], -1).astype(np.float32)
+            filled = _sample(image, at)
+            soft = cv2.GaussianBlur(filled, (0, 0), 1.5 * self.scale)
+            hole = ((rows > high - inset) & (rows < deep + inset) & open_here)[..., None]
+            textures.append(np.where(hole, soft, image).astype(np.float32))
+        return textures[0], textures[1]
+
+    def _shift(self, points: Float, pose: Pose) -> Image:
+        moved = project(points, pose.rotation, pose.translation, self.head.camera)
+        return np.asarray(moved - self.grid_pixels, np.float32)
+
+    def _with_lids(self, texture: Image, colours: Image, source: Image, blink: float) -> Image:
+        """Draw both lids over the eyes; `source` [S, S, 2] are portrait positions of the output pixels."""
+        if blink < 0.005:
+            return colours
+        for lid in self.lids:
+            inside = (
+                (source[..., 0] > lid.left)
+                & (source[..., 0] < lid.right)
+                & (np.abs(source[..., 1] - float(lid.upper((lid.left + lid.right) / 2))) < 2.2 * lid.top)
+            )
+            rows, columns = np.nonzero(inside)
+            if rows.size == 0:
+                continue
+            window = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            colours[window] = self._lid_colours(lid, texture, colours[window], source[window], blink)
+        return colours
+
+    def _lid_colours(self, lid: Lid, texture: Image, colours: Image, source: Image, blink: float) -> Image:
+        x, y = source[..., 0].astype(np.float64), source[..., 1].astype(np.float64)
+        up, low, _, _ = lid.lines(x, blink)
+        above = lid.source_of_upper(x, y, blink)
+        below = lid.source_of_lower(x, y, blink)
+        soft = 1.6 * self.scale
+        cover = lid.contains(x).astype(np.float32)
+        drawn = colours
+        for height, alpha in (
+            (below, _edge(below - low, soft) * (y > up)),
+            (above, _edge(up + 0.8 * self.scale - above, soft) * (y < low + 2 * lid.top)),
+        ):
+            at = np.stack([x, height], -1).astype(np.float32)
+            weight = (alpha * cover)[..., None]
+            drawn = (drawn * (1 - weight) + _sample(texture, at) * weight).astype(np.float32)
+        return drawn
+
+    def _inside(self, teeth: Image, low: Image, hole: Image) -> Image:
+        """Colours of the mouth's inside for the mouth box.
+
+        Args:
+            teeth: [h, w, 2] portrait positions of the upper teeth, which move with the skull.
+            low: [h, w, 2] portrait positions of what moves with the lower lip.
+            hole: [h, w] how much of each pixel is open.
+        """
+        _, deep, left, right = self._mouth_curves
+        k = self.scale
+        half, middle = (right - left) / 2, (left + right) / 2
+        light = cv2.GaussianBlur(hole, (0, 0), 4.0 * k)[..., None]
+        colour = np.float32([0.17, 0.06, 0.055]) * (0.5 + 0.7 * light)
+        columns = np.clip(low[..., 0], 0, self.size - 1).astype(int)
+        rise = deep[columns] - low[..., 1]
+        across = (low[..., 0] - middle) / half
+        tongue_top = 7.0 * k * (1 - (across / 0.75) ** 2)
+        tongue = _edge(tongue_top - rise, 3.0 * k)[..., None]
+        colour = colour * (1 - tongue) + np.float32([0.50, 0.24, 0.22]) * (0.45 + 0.5 * light) * tongue
+        flipped = np.stack([low[..., 0] * 1.0, deep[np.clip(low[..., 0], 0, self.size - 1).astype(int)] - 5.5 * k], -1)
+        enamel = _sample(self.portrait.image, flipped.astype(np.float32)) * np.float32([0.8, 0.7, 0.62])
+        row = _edge(2.6 * k * (1 - across**2) - rise, 1.6 * k)[..., None] * _edge(0.5 - np.abs(across), 0.3)[..., None]
+        colour = colour * (1 - row) + enamel * (0.35 + 0.5 * light) * row
+        columns = np.clip(teeth[..., 0], 0, self.size - 1).astype(int)
+        own = _edge(deep[columns] - 1.3 * k - teeth[..., 1], 1.6 * k)[..., None]
+        own = own * _edge(0.97 - np.abs((teeth[..., 0] - middle) / half), 0.08)[..., None]
+        upper = _sample(self.portrait.image, teeth, cubic=True) * (0.42 + 0.62 * np.clip(light * 1.3, 0, 1))
+        return np.asarray(colour * (1 - own) + upper * own, np.float32)
+
+    def _head_layer(self, face: Face, pose: Pose) -> tuple[Image, Image, npt.NDArray[np.uint8]]:
+        """Colours [S, S, 3], matte [S, S] and labels of the head alone."""
+        whole = Box(0, 0, self.size, self.size)
+        high, deep, left, right = self._mouth_curves
+        middle, half = (left + right) / 2, (right - left) / 2
+        upper_texture, lower_texture = self._lip_textures
+        step = float(self.stride)
+        upper = _inverse(self._shift(self.upper_sheet.displaced(face), pose), self.grid_origin, step, whole)
+        colours = _sample(upper_texture, upper, cubic=True)
+        matte = _sample(self.portrait.head_alpha, upper)
+        colours = self._with_lids(upper_texture, colours, upper, face.blink)
+        labels = self._labels_at(upper)
+
+        box, shift = self.lower_box, self._shift(self.lower_sheet.displaced(face), pose)
+        lower = _inverse(shift, self.grid_origin, step, box)
+        window = box.window
+        up_x = np.clip(upper[window][..., 0], 0, self.size - 1)
+        low_x = np.clip(lower[..., 0], 0, self.size - 1)
+        soft = 1.4 * self.scale
+        above = _edge(high[up_x.astype(int)] - upper[window][..., 1], soft)
+        beyond = _edge(np.abs(up_x - middle) - 1.45 * half, 0.1 * half)
+        above = np.maximum(above, beyond)
+        below = beyond + (1 - beyond) * _edge(lower[..., 1] - deep[low_x.astype(int)], soft)
+        hole = np.clip(1 - above - below, 0, 1)
+        skin_low = 1 - above - hole
+
+        lower_matte = _sample(self.portrait.head_alpha, lower)
+        lower_colours = _sample(lower_texture, lower, cubic=True)
+        mixed = colours[window] * above[..., None] + lower_colours * skin_low[..., None]
+        inner = self.mouth_box
+        sub = np.s_[inner.top - box.top : inner.bottom - box.top, inner.left - box.left : inner.right - box.left]
+        teeth = _inverse(self._shift(self.teeth_points, pose), self.grid_origin, step, inner, 3)
+        inside = np.zeros_like(mixed)
+        inside[sub] = self._inside(teeth, lower[sub], hole[sub])
+        # Where the sheets only touch, a thin shadow marks the line between the lips.
+        mixed += inside * hole[..., None]
+        total = np.clip(above + skin_low + hole, 1e-3, None)[..., None]
+        matte[window] = matte[window] * above + lower_matte * skin_low + hole
+        colours[window] = mixed / total
+        low_labels = self._labels_at(lower)
+        part = labels[window]
+        part[skin_low > 0.5] = low_labels[skin_low > 0.5]
+        part[hole > 0.5] = Label.MOUTH
+        return colours, matte, labels
+
+    def _labels_at(self, source: Image) -> npt.NDArray[np.uint8]:
+        return np.asarray(
+            cv2.remap(self.regions, source[..., 0] - 0.5, source[..., 1] - 0.5, cv2.INTER_NEAREST), np.uint8
+        )
+
+    def _torso_layer(self, pose: Pose) -> tuple[Image, Image]:
+        """Neck and suit: the neck follows the head, the shoulders sway a little."""
+        k, size = self.scale, self.size
+        grid = self.grid_pixels
+        rigid = self._shift(self._neck_points, pose)
+        y = grid[..., 1] / k
+        follow = np.clip((392 - y) / 62, 0, 1)
+        follow = (follow * follow * (3 - 2 * follow) * 0.95 * self._neck_weight)[..., None]
+        shift = rigid * follow + np.float64(pose.sway) * k * (1 - follow)
+        whole = Box(0, 0, size, size)
+        source = _inverse(shift.astype(np.float32), self.grid_origin, float(self.stride), whole, 4)
+        return _sample(self.portrait.torso, source, cubic=True), _sample(self.portrait.torso_alpha, source)
+
+    @cached_property
+    def _neck_points(self) -> Float:
+        """Head-space points of the neck: a sheet some way behind the chin."""
+        head = self.head
+        chin = head.landmarks[152] @ head.rotation.T + head.translation
+        depth = chin[2] + 0.05
+        x = (self.grid_pixels[..., 0] - head.camera.cx) / head.camera.fx * depth
+        y = (self.grid_pixels[..., 1] - head.camera.cy) / head.camera.fy * depth
+        seen = np.stack([x, y, np.full_like(x, depth)], -1)
+        return np.asarray((seen - head.translation) @ head.rotation, np.float64)
+
+    @cached_property
+    def _neck_weight(self) -> Float:
+        """[h, w] 1 around the neck, falling to 0 over the ring's sides."""
+        x = self.grid_pixels[..., 0] / self.scale
+        side = np.clip((130 - np.abs(x - 241)) / 60, 0, 1)
+        return np.asarray(side * side * (3 - 2 * side), np.float64)
+
+    def render(self, face: Face, pose: Pose) -> Frame:
+        """The frame of an expression and a pose."""
+        torso, torso_alpha = self._torso_layer(pose)
+        head, head_alpha, labels = self._head_layer(face, pose)
+        shade = self._contact_shadow(head_alpha)
+        picture = self.portrait.plate * (1 - torso_alpha[..., None]) + torso * (torso_alpha * shade)[..., None]
+        picture = picture * (1 - head_alpha[..., None]) + head * head_alpha[..., None]
+        body = np.where(torso_alpha > 0.5, Label.TORSO, Label.BACKGROUND).astype(np.uint8)
+        labels = np.where(head_alpha > 0.5, np.where(labels == Label.BACKGROUND, Label.HAIR, labels), body)
+        points = self.landmarks_of(face)
+        landmarks = project(points, pose.rotation, pose.translation, self.head.camera)
+        return Frame(np.clip(picture, 0, 1).astype(np.float32), labels.astype(np.uint8), landmarks, points)
+
+    def landmarks_of(self, face: Face) -> Float:
+        """[478, 3] the mesh in head space under an expression, metres."""
+        return moved_landmarks(self.head, self.mouth, self.pixels, self.lids, face)
+
+    def _contact_shadow(self, head_alpha: Image) -> Image:
+        """The head's soft shadow on the neck, moving with it (the photographed one stays in the neck's texture)."""
+        small = cv2.resize(head_alpha, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+        blurred = cv2.GaussianBlur(small, (0, 0), 2.0 * self.scale)
+        down = np.float32([[1, 0, 0], [0, 1, 1.5 * self.scale]])
+        moved = cv2.warpAffine(blurred, down, (small.shape[1], small.shape[0]))
+        full = cv2.resize(moved, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(1 - 0.22 * full, np.float32)
+
