@@ -1,0 +1,39 @@
+"""Checks at the border between Python and the kernels: a wrong tensor is a clear error, never a wrong read."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def check_tensor(name: str, tensor: Tensor, shape: tuple[int | None, ...], dtype: torch.dtype = torch.float32) -> None:
+    """Raise unless `tensor` is on the CPU and has this shape (None: any size) and dtype.
+
+    Raises:
+        TypeError: not a tensor, or of another dtype.
+        ValueError: another shape, or not on the CPU.
+    """
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, not {type(tensor).__name__}")
+    fits = tensor.dim() == len(shape) and all(
+        want is None or have == want for have, want in zip(tensor.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} must have shape [{wanted}], not {list(tensor.shape)}")
+    if tensor.dtype != dtype:
+        raise TypeError(f"{name} must be {dtype}, not {tensor.dtype}")
+    if tensor.device.type != "cpu":
+        raise ValueError(f"{name} must be on the CPU, not on {tensor.device}")
+
+
+def kernel_dtype(native: bool, first: Tensor) -> torch.dtype:
+    """float32 for the native kernels; the torch reference takes float64 too."""
+    if not native and isinstance(first, Tensor) and first.dtype == torch.float64:
+        return torch.float64
+    return torch.float32
+
+
+def pointer(tensor: Tensor | None) -> int | None:
+    """The address for ctypes; None is a null pointer."""
+    return None if tensor is None else tensor.data_ptr()

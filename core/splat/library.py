@@ -1,0 +1,166 @@
+"""Finds and loads the native library: one file for each instruction set, the best that this CPU runs.
+
+Knows file names, ctypes signatures and environment variables; nothing of tensors. `LIKENESS_ISA` (`v2`, `v3`, `v4`,
+`native` or `torch`) overrides the choice, for tests and for measuring.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import warnings
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent / "native" / "lib"
+ISA_VARIABLE = "LIKENESS_ISA"
+
+
+class SceneStruct(ctypes.Structure):
+    """`LikenessScene` of native/api.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("means", "quaternions", "scales", "opacities", "colors", "background", "view")),
+        *((name, c_float) for name in ("fx", "fy", "cx", "cy")),
+        *((name, c_int32) for name in ("count", "channels", "width", "height")),
+    )
+
+
+class SceneGradientStruct(ctypes.Structure):
+    """`LikenessSceneGradient` of native/api.h."""
+
+    _fields_ = tuple(
+        (name, c_void_p) for name in ("means", "quaternions", "scales", "opacities", "colors", "screen_means")
+    )
+
+
+_SIGNATURES: dict[str, tuple[object, list[object]]] = {
+    "isa": (c_char_p, []),
+    "cpu_level": (c_int32, []),
+    "set_threads": (None, [c_int32]),
+    "threads": (c_int32, []),
+    "measure_fma_gflops": (c_double, [c_double]),
+    "raster_create": (c_void_p, []),
+    "raster_destroy": (None, [c_void_p]),
+    "raster_forward": (c_int32, [c_void_p, POINTER(SceneStruct), c_int32, *[c_void_p] * 4]),
+    "raster_backward": (
+        c_int32,
+        [c_void_p, POINTER(SceneStruct), c_int32, c_void_p, c_void_p, POINTER(SceneGradientStruct)],
+    ),
+    "raster_times": (None, [c_void_p, POINTER(c_double)]),
+    "triplane_forward": (c_int32, [c_int32, c_int32, c_int64, c_float, *[c_void_p] * 4]),
+    "triplane_backward": (c_int32, [c_int32, c_int32, c_int64, c_float, *[c_void_p] * 6]),
+    "mlp_forward": (c_int32, [c_int32, c_int32, *[c_void_p] * 5]),
+    "mlp_backward": (c_int32, [c_int32, c_int32, *[c_void_p] * 7]),
+    "ssim": (c_double, [c_int32, c_int32, c_int32, c_void_p, c_void_p, c_void_p]),
+}
+
+
+class Library:
+    """The C functions of one loaded file, by their names without the `likeness_` prefix."""
+
+    def __init__(self, path: Path) -> None:
+        self._functions = ctypes.CDLL(str(path))
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(self._functions, f"likeness_{name}")
+            function.restype = result
+            function.argtypes = arguments
+
+    def call(self, name: str, *arguments: object) -> int:
+        """Call a function that returns a status or a number; memory exhaustion raises MemoryError."""
+        result: int = getattr(self._functions, f"likeness_{name}")(*arguments)
+        return result
+
+    @property
+    def isa(self) -> str:
+        """The instruction set it was compiled for: `sse`, `avx2`, `avx512` or `neon`."""
+        return str(getattr(self._functions, "likeness_isa")().decode())  # noqa: B009
+
+
+STATUS_NOT_FINITE = 1
+STATUS_TOO_LARGE = 2
+STATUS_NO_MEMORY = 3
+
+
+def check_status(status: int, what: str) -> None:
+    """Turn a status of native/api.h into an exception.
+
+    Raises:
+        ValueError: an input holds NaN or infinity, or the picture needs more than 2^31 (tile, Gaussian) pairs.
+        MemoryError: a buffer could not be allocated.
+    """
+    if status == STATUS_NOT_FINITE:
+        raise ValueError(f"{what}: an input holds NaN or infinity")
+    if status == STATUS_TOO_LARGE:
+        raise ValueError(f"{what}: too many Gaussians cover too many tiles (more than 2^31 pairs)")
+    if status == STATUS_NO_MEMORY:
+        raise MemoryError(f"{what}: not enough memory")
+
+
+def _candidates() -> list[Path]:
+    wanted = os.environ.get(ISA_VARIABLE, "")
+    if wanted:
+        return [FOLDER / f"liblikeness_splat_{wanted}.so"]
+    baseline = FOLDER / "liblikeness_splat_v2.so"
+    if baseline.is_file():
+        level = Library(baseline).call("cpu_level")
+        return [FOLDER / f"liblikeness_splat_v{number}.so" for number in range(level, 1, -1)]
+    return [FOLDER / "liblikeness_splat_native.so"]
+
+
+@cache
+def load() -> Library | None:
+    """The best library for this CPU, or None with one loud warning: the torch reference is a hundred times slower."""
+    if os.environ.get(ISA_VARIABLE) == "torch":
+        return None
+    problem = "no compiled library in core/splat/native/lib"
+    try:
+        for path in _candidates():
+            if path.is_file():
+                return Library(path)
+    except (OSError, AttributeError) as error:
+        problem = str(error)
+    warnings.warn(
+        f"The native kernels can't load ({problem}); the torch reference runs instead, about a hundred times slower. "
+        "Run `pip install -e .` with a C++17 compiler at hand, then `likeness doctor`.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def backend_name() -> str:
+    """What `rasterize` and the other kernels run on here: `native-avx2`, `native-avx512`, ..., or `torch`."""
+    library = load()
+    return "torch" if library is None else f"native-{library.isa}"
+
+
+def choose(backend: str | None) -> Library | None:
+    """The library for `backend` (`native`, `torch` or None for the best there is); None means the torch reference.
+
+    Raises:
+        ValueError: an unknown name.
+        RuntimeError: `native` was asked for and can't load.
+    """
+    if backend == "torch":
+        return None
+    if backend not in (None, "native"):
+        raise ValueError(f"backend must be 'native', 'torch' or None, not {backend!r}")
+    library = load()
+    if library is None and backend == "native":
+        raise RuntimeError("the native kernels can't load on this machine; see `likeness doctor`")
+    return library
+
+
+def threads() -> int:
+    """How many threads the native kernels use (`LIKENESS_THREADS`, or all cores that this process may use)."""
+    library = load()
+    return 1 if library is None else library.call("threads")
+
+
+def set_threads(count: int) -> None:
+    """Use `count` threads from now on; 0 for the default. Results do not depend on it, bit for bit."""
+    library = load()
+    if library is not None:
+        library.call("set_threads", count)

@@ -1,0 +1,136 @@
+// One tile prepared for drawing: tile-local copies of its Gaussians, and for each block of pixels the list of those that
+// can reach it. Used by one thread at a time.
+#pragma once
+#include <algorithm>
+
+#include "raster.h"
+
+namespace likeness {
+
+/// A Gaussian as the inner loops read it: constants of log2(alpha) in pixels from the tile's corner, then its colours.
+template <int C>
+struct alignas(16) LocalSplat {
+    // t = a X + b Y + t0, s = c Y + s0, log2(alpha) = log_opacity - t^2 - s^2
+    float a, b, t0, c, s0, log_opacity;
+    float x, y;
+    float color[C];
+};
+
+template <int C>
+class TileScratch {
+public:
+    /// Gathers the tile; block masks are computed (and kept in `masks`), or read from there.
+    void prepare(LikenessRaster& raster, int tile, const float* colors, bool compute_masks, uint32_t* masks) {
+        const uint32_t begin = raster.tile_begin[tile], end = raster.tile_begin[tile + 1];
+        const size_t entries = end - begin;
+        const float origin_x = static_cast<float>(tile % raster.tiles_x * TILE);
+        const float origin_y = static_cast<float>(tile / raster.tiles_x * TILE);
+        splats = splat_memory_.resize(entries + 1);
+        slots = slot_memory_.resize(entries + 1);
+        uint32_t* kept = mask_memory_.resize(entries + 32);
+        int n = 0;
+        for (uint32_t e = begin; e < end; e++) {
+            const Entry entry = raster.entries[e];
+            const Splat& s = raster.splats[entry.gaussian];
+            const float x = s.x - origin_x, y = s.y - origin_y;
+            if (compute_masks) masks[e] = block_mask(s, x, y);
+            const uint32_t mask = masks[e];
+            slots[n] = entry.slot;
+            kept[n] = mask;
+            LocalSplat<C>& local = splats[n];
+            local.a = s.a, local.b = s.b, local.t0 = -(s.a * x + s.b * y);
+            local.c = s.c, local.s0 = -s.c * y, local.log_opacity = s.log_opacity;
+            local.x = x, local.y = y;
+            const float* color = colors + static_cast<size_t>(entry.gaussian) * C;
+            for (int k = 0; k < C; k++) local.color[k] = color[k];
+            n += mask != 0;
+        }
+        count = n;
+        std::fill_n(kept + n, 32, 0u);
+        list_blocks(kept, n);
+    }
+
+    LocalSplat<C>* splats = nullptr;
+    uint32_t* slots = nullptr;  // the Gaussian's gradient record
+    int count = 0;
+    int block_count[BLOCKS_PER_TILE];
+    const uint32_t* block_list(int block) const { return list_memory_.get() + static_cast<size_t>(block) * capacity_; }
+
+private:
+    /// Blocks whose pixel centres' hull meets the ellipse alpha >= 1/255, from the ellipse's exact extent in each strip of
+    /// two pixel rows.
+    static uint32_t block_mask(const Splat& s, float x, float y) {
+        alignas(32) static const float strips[8] = {0.5f, 2.5f, 4.5f, 6.5f, 8.5f, 10.5f, 12.5f, 14.5f};
+        // A hair larger than the threshold, for rounding: a block too many costs time, one too few a wrong picture.
+        const float limit = std::max(0.0f, s.log_opacity - LOG2_ALPHA_THRESHOLD) + 1e-3f;
+        const float inverse_a = 1.0f / s.a, root = std::sqrt(limit);
+        const float reach = root / s.c;
+        const float peak = s.b / s.c * root / std::sqrt(s.b * s.b + s.c * s.c);  // y of the leftmost point
+        const F8 top = F8::load(strips) - F8::all(y), bottom = top + F8::all(1.0f);
+        const F8 low = max(top, F8::all(-reach)), high = min(bottom, F8::all(reach));
+        const M8 meets = ge(high, low);
+        const F8 zero = F8::all(0.0f), c = F8::all(s.c), limits = F8::all(limit), slope = F8::all(s.b);
+        const F8 y_left = min(max(F8::all(peak), low), high), y_right = min(max(F8::all(-peak), low), high);
+        const F8 c_left = c * y_left, c_right = c * y_right;
+        const F8 half_left = sqrt(max(zero, fnma(c_left, c_left, limits)));
+        const F8 half_right = sqrt(max(zero, fnma(c_right, c_right, limits)));
+        const F8 x_left = fnma(fma(slope, y_left, half_left), F8::all(inverse_a), F8::all(x));
+        const F8 x_right = fma(half_right - slope * y_right, F8::all(inverse_a), F8::all(x));
+        // Block k holds pixel centres 4k + 0.5 ... 4k + 3.5.
+        const F8 margin = F8::all(1e-3f), quarter = F8::all(0.25f), four = F8::all(4.0f);
+        const F8 first = max(zero, F8::all(0.0f) - floor(quarter * (F8::all(3.5f) - x_left + margin)));
+        const F8 past = min(four, floor(quarter * (x_right + margin - F8::all(0.5f))) + F8::all(1.0f));
+        // (1 << past) - (1 << first) sets the bits between; through a float exponent-free table of five powers.
+        float from[8], to[8];
+        first.store(from);
+        past.store(to);
+        uint32_t strip_bits = bits(meets), mask = 0;
+        for (int i = 0; i < 8; i++) {
+            const int f = static_cast<int>(std::min(from[i], 4.0f)), t = static_cast<int>(std::max(to[i], 0.0f));
+            const uint32_t row = t > f && (strip_bits >> i & 1) ? (1u << t) - (1u << f) : 0u;
+            mask |= row << (BLOCK_HEIGHT == 2 ? 4 * i : 4 * (i / 2));
+        }
+        return mask;
+    }
+
+    void list_blocks(const uint32_t* masks, int n) {
+        capacity_ = static_cast<size_t>(n) + 16;
+        uint32_t* lists = list_memory_.resize(capacity_ * BLOCKS_PER_TILE);
+        std::fill_n(block_count, BLOCKS_PER_TILE, 0);
+        for (int i = 0; i < n; i++)
+            for (uint32_t m = masks[i]; m; m &= m - 1) {
+                const int block = __builtin_ctz(m);
+                lists[block * capacity_ + static_cast<size_t>(block_count[block]++)] = static_cast<uint32_t>(i);
+            }
+    }
+
+    Buffer<LocalSplat<C>> splat_memory_;
+    Buffer<uint32_t> slot_memory_, mask_memory_;
+    Buffer<uint32_t> list_memory_;
+    size_t capacity_ = 0;
+};
+
+/// Pixel centres of a block, relative to its tile's corner.
+struct BlockPixels {
+    Fv x, y;
+    explicit BlockPixels(int block) {
+        alignas(64) float xs[Fv::lanes], ys[Fv::lanes];
+        for (int i = 0; i < Fv::lanes; i++) {
+            xs[i] = static_cast<float>(left(block) + i % BLOCK_WIDTH) + 0.5f;
+            ys[i] = static_cast<float>(top(block) + i / BLOCK_WIDTH) + 0.5f;
+        }
+        x = Fv::load(xs), y = Fv::load(ys);
+    }
+    static int left(int block) { return block % (TILE / BLOCK_WIDTH) * BLOCK_WIDTH; }
+    static int top(int block) { return block / (TILE / BLOCK_WIDTH) * BLOCK_HEIGHT; }
+};
+
+/// log2(alpha) of a Gaussian at the pixels of a block.
+template <int C>
+inline Fv log2_alpha(const LocalSplat<C>& s, const BlockPixels& at) {
+    const Fv t = fma(Fv::all(s.a), at.x, fma(Fv::all(s.b), at.y, Fv::all(s.t0)));
+    const Fv u = fma(Fv::all(s.c), at.y, Fv::all(s.s0));
+    return fnma(t, t, fnma(u, u, Fv::all(s.log_opacity)));
+}
+
+}  // namespace likeness

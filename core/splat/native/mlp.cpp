@@ -1,0 +1,198 @@
+// A bias-free ReLU network of two or three layers, all layers of a block of rows in one go while they are in the cache.
+// Weight gradients are summed in a fixed number of parts, in order: the same bits at any thread count.
+#include <algorithm>
+#include <new>
+#include <vector>
+
+#include "api.h"
+#include "raster.h"
+#include "simd.h"
+#include "threads.h"
+
+namespace likeness {
+namespace {
+
+constexpr int PANEL = 2 * Fv::lanes;  // columns of one register tile
+constexpr int ROWS = 6;               // rows of one register tile
+constexpr int BLOCK = 96;             // rows that go through all layers at once
+constexpr int PARTS = 8;              // partial sums of the weight gradients
+constexpr int MAX_LAYERS = 3;
+
+int padded(int columns) { return (columns + PANEL - 1) / PANEL * PANEL; }
+
+/// One layer's weights as the matrix kernel reads them: panels of PANEL columns, zero-padded; [K, M] within.
+/// `from` is [M, K] where `transpose`, else [K, M].
+void pack(const float* from, int k, int m, bool transpose, float* panels) {
+    for (int p = 0; p < padded(m); p += PANEL)
+        for (int i = 0; i < k; i++)
+            for (int j = 0; j < PANEL; j++)
+                *panels++ = p + j < m ? (transpose ? from[(p + j) * k + i] : from[i * m + p + j]) : 0.0f;
+}
+
+template <int R>
+void tile(int k, const float* x, int64_t x_stride, int64_t x_step, const float* w, int64_t w_step, Fv (&sum)[ROWS][2]) {
+    for (int i = 0; i < k; i++) {
+        const Fv w0 = Fv::load(w), w1 = Fv::load(w + Fv::lanes);
+        w += w_step;
+        for (int r = 0; r < R; r++) {
+            const Fv value = Fv::all(x[r * x_stride]);
+            sum[r][0] = fma(value, w0, sum[r][0]);
+            sum[r][1] = fma(value, w1, sum[r][1]);
+        }
+        x += x_step;
+    }
+}
+
+void any_tile(int rows, int k, const float* x, int64_t x_stride, int64_t x_step, const float* w, int64_t w_step,
+              Fv (&sum)[ROWS][2]) {
+    switch (rows) {
+        case 6: return tile<6>(k, x, x_stride, x_step, w, w_step, sum);
+        case 5: return tile<5>(k, x, x_stride, x_step, w, w_step, sum);
+        case 4: return tile<4>(k, x, x_stride, x_step, w, w_step, sum);
+        case 3: return tile<3>(k, x, x_stride, x_step, w, w_step, sum);
+        case 2: return tile<2>(k, x, x_stride, x_step, w, w_step, sum);
+        default: return tile<1>(k, x, x_stride, x_step, w, w_step, sum);
+    }
+}
+
+/// y[rows, m] = x[rows, k] W, with ReLU where asked; y has a row stride of its own and may be unpadded.
+void multiply(int rows, int k, int m, const float* x, int64_t x_stride, const float* panels, bool relu, float* y,
+              int64_t y_stride) {
+    const Fv zero = Fv::all(0.0f);
+    for (int p = 0; p < m; p += PANEL, panels += static_cast<int64_t>(k) * PANEL) {
+        const int columns = std::min(PANEL, m - p);
+        for (int r = 0; r < rows; r += ROWS) {
+            const int here = std::min(ROWS, rows - r);
+            Fv sum[ROWS][2];
+            for (auto& s : sum) s[0] = s[1] = zero;
+            any_tile(here, k, x + r * x_stride, x_stride, 1, panels, PANEL, sum);
+            for (int i = 0; i < here; i++) {
+                float* out = y + (r + i) * y_stride + p;
+                const Fv a = relu ? max(sum[i][0], zero) : sum[i][0], b = relu ? max(sum[i][1], zero) : sum[i][1];
+                if (columns == PANEL) {
+                    a.store(out);
+                    b.store(out + Fv::lanes);
+                } else {
+                    float lanes[PANEL];
+                    a.store(lanes);
+                    b.store(lanes + Fv::lanes);
+                    std::memcpy(out, lanes, sizeof(float) * columns);
+                }
+            }
+        }
+    }
+}
+
+/// w[k, m padded] += x[rows, k]^T dy[rows, m padded].
+void accumulate(int rows, int k, int m, const float* x, int64_t x_stride, const float* dy, float* w) {
+    for (int p = 0; p < m; p += PANEL)
+        for (int i = 0; i < k; i += ROWS) {
+            const int here = std::min(ROWS, k - i);
+            Fv sum[ROWS][2];
+            for (int r = 0; r < here; r++) {
+                sum[r][0] = Fv::load(w + (i + r) * m + p);
+                sum[r][1] = Fv::load(w + (i + r) * m + p + Fv::lanes);
+            }
+            any_tile(here, rows, x + i, 1, x_stride, dy + p, m, sum);
+            for (int r = 0; r < here; r++) {
+                sum[r][0].store(w + (i + r) * m + p);
+                sum[r][1].store(w + (i + r) * m + p + Fv::lanes);
+            }
+        }
+}
+
+/// g[rows, padded] = 0 where h[rows, width] is not positive.
+void through_relu(int rows, int width, const float* h, int m, float* g) {
+    const Fv zero = Fv::all(0.0f);
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < width; j += Fv::lanes) {
+            float* at = g + r * m + j;
+            zero_unless(gt(Fv::load(h + r * width + j), zero), Fv::load(at)).store(at);
+        }
+}
+
+}  // namespace
+}  // namespace likeness
+
+LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t layers, const int32_t* widths, const float* input,
+                                             const float* const* weights, float* const* hidden, float* output) try {
+    using namespace likeness;
+    Buffer<float> panels[MAX_LAYERS];
+    for (int l = 0; l < layers; l++)
+        pack(weights[l], widths[l], widths[l + 1], true,
+             panels[l].resize(static_cast<size_t>(widths[l]) * padded(widths[l + 1])));
+    parallel_for(count, BLOCK, [&](int64_t begin, int64_t end) {
+        const float* x = input + begin * widths[0];
+        for (int l = 0; l < layers; l++) {
+            const bool final = l == layers - 1;
+            float* y = (final ? output : hidden[l]) + begin * widths[l + 1];
+            multiply(static_cast<int>(end - begin), widths[l], widths[l + 1], x, widths[l], panels[l].get(), !final, y,
+                     widths[l + 1]);
+            x = y;
+        }
+    });
+    return LIKENESS_OK;
+} catch (const std::bad_alloc&) {
+    return LIKENESS_NO_MEMORY;
+}
+
+LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, const int32_t* widths, const float* input,
+                                              const float* const* weights, const float* const* hidden,
+                                              const float* output_gradient, float* const* weight_gradients,
+                                              float* input_gradient) try {
+    using namespace likeness;
+    Buffer<float> panels[MAX_LAYERS];
+    size_t offset[MAX_LAYERS + 1] = {};
+    int widest = 0;
+    for (int l = 0; l < layers; l++) {
+        const int k = widths[l], m = widths[l + 1];
+        pack(weights[l], m, k, false, panels[l].resize(static_cast<size_t>(m) * padded(k)));
+        offset[l + 1] = offset[l] + static_cast<size_t>(k) * padded(m);
+        widest = std::max(widest, padded(m));
+    }
+    const int64_t blocks = (count + BLOCK - 1) / BLOCK;
+    const int parts = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(PARTS, blocks)));
+    Buffer<float> sums;
+    std::fill_n(sums.resize(offset[layers] * parts), offset[layers] * parts, 0.0f);
+    parallel_for(parts, 1, [&](int64_t part, int64_t) {
+        float* own = sums.get() + offset[layers] * part;
+        std::vector<float> memory(2 * static_cast<size_t>(BLOCK) * widest);
+        float* g = memory.data();
+        float* next = g + static_cast<size_t>(BLOCK) * widest;
+        for (int64_t block = blocks * part / parts; block < blocks * (part + 1) / parts; block++) {
+            const int64_t begin = block * BLOCK;
+            const int rows = static_cast<int>(std::min<int64_t>(BLOCK, count - begin));
+            const int last = layers - 1, outputs = widths[layers], m_out = padded(outputs);
+            for (int r = 0; r < rows; r++) {
+                std::memcpy(g + r * m_out, output_gradient + (begin + r) * outputs, sizeof(float) * outputs);
+                std::fill_n(g + r * m_out + outputs, m_out - outputs, 0.0f);
+            }
+            for (int l = last; l >= 0; l--) {
+                const int k = widths[l], m = padded(widths[l + 1]);
+                const float* x = (l ? hidden[l - 1] : input) + begin * k;
+                accumulate(rows, k, m, x, k, g, own + offset[l]);
+                if (l) {
+                    const int stride = padded(k);
+                    if (stride != k) std::fill_n(next, static_cast<size_t>(rows) * stride, 0.0f);
+                    multiply(rows, widths[l + 1], k, g, m, panels[l].get(), false, next, stride);
+                    through_relu(rows, k, x, stride, next);
+                    std::swap(g, next);
+                } else if (input_gradient) {
+                    multiply(rows, widths[1], k, g, m, panels[0].get(), false, input_gradient + begin * k, k);
+                }
+            }
+        }
+    });
+    for (int l = 0; l < layers; l++) {
+        const int k = widths[l], m = widths[l + 1], stride = padded(m);
+        for (int j = 0; j < m; j++)
+            for (int i = 0; i < k; i++) {
+                float sum = 0.0f;
+                for (int p = 0; p < parts; p++) sum += sums[offset[layers] * p + offset[l] + static_cast<size_t>(i) * stride + j];
+                weight_gradients[l][static_cast<size_t>(j) * k + i] = sum;
+            }
+    }
+    return LIKENESS_OK;
+} catch (const std::bad_alloc&) {
+    return LIKENESS_NO_MEMORY;
+}

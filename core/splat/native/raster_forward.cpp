@@ -1,0 +1,121 @@
+// Front-to-back blending of every tile, and the C entry points of the rasteriser.
+#include <chrono>
+#include <new>
+
+#include "blocks.h"
+#include "threads.h"
+
+namespace likeness {
+
+double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+namespace {
+
+/// Writes a block of one channel, cutting off what lies outside the picture.
+void store_block(float* plane, int width, int height, int x, int y, Fv values) {
+    if (x + BLOCK_WIDTH <= width && y + BLOCK_HEIGHT <= height) {
+        values.store_rows(plane + static_cast<int64_t>(y) * width + x, width);
+        return;
+    }
+    float lanes[Fv::lanes];
+    values.store(lanes);
+    for (int i = 0; i < BLOCK_HEIGHT && y + i < height; i++)
+        for (int j = 0; j < BLOCK_WIDTH && x + j < width; j++)
+            plane[static_cast<int64_t>(y + i) * width + x + j] = lanes[i * BLOCK_WIDTH + j];
+}
+
+template <int C>
+void draw_tile(LikenessRaster& raster, const LikenessScene& scene, TileScratch<C>& scratch, int tile, bool keep_state,
+               float* image, float* alpha_plane) {
+    const int tile_x = tile % raster.tiles_x * TILE, tile_y = tile / raster.tiles_x * TILE;
+    const int width = scene.width, height = scene.height;
+    const int64_t plane = static_cast<int64_t>(width) * height;
+    const Fv one = Fv::all(1.0f), zero = Fv::all(0.0f);
+    for (int block = 0; block < BLOCKS_PER_TILE; block++) {
+        const int x = tile_x + BlockPixels::left(block), y = tile_y + BlockPixels::top(block);
+        if (x >= width || y >= height) continue;
+        const BlockPixels at(block);
+        const uint32_t* list = scratch.block_list(block);
+        const int n = scratch.block_count[block];
+        Fv running = one, final = one, sum[C];
+        for (int k = 0; k < C; k++) sum[k] = zero;
+        Iv last = Iv::all(0);
+        for (int i = 0; i < n; i++) {
+            const LocalSplat<C>& s = scratch.splats[list[i]];
+            const Fv e = log2_alpha(s, at);
+            const Fv alpha = min(zero_unless(ge(e, Fv::all(LOG2_ALPHA_THRESHOLD)), exp2_masked(e)), Fv::all(ALPHA_MAX));
+            const Fv after = running * (one - alpha);
+            const Mv alive = gt(after, Fv::all(TRANSMITTANCE_THRESHOLD));
+            const Fv weight = zero_unless(alive, alpha * running);
+            final = select(alive, after, final);
+            last = count_if(last, alive);
+            running = after;
+            for (int k = 0; k < C; k++) sum[k] = fma(weight, Fv::all(s.color[k]), sum[k]);
+            if ((i & 7) == 7 && none(alive)) break;
+        }
+        if (keep_state) {
+            const size_t at_state = (static_cast<size_t>(tile) * BLOCKS_PER_TILE + block) * Fv::lanes;
+            final.store(&raster.transmittance[at_state]);
+            last.store(&raster.last[at_state]);
+        }
+        for (int k = 0; k < C; k++) {
+            if (scene.background) sum[k] = fma(final, Fv::all(scene.background[k]), sum[k]);
+            store_block(image + k * plane, width, height, x, y, sum[k]);
+        }
+        store_block(alpha_plane, width, height, x, y, one - final);
+    }
+}
+
+}  // namespace
+
+void draw(LikenessRaster& raster, const LikenessScene& scene, bool keep_state, float* image, float* alpha) {
+    const double start = now();
+    const int tiles = raster.tiles_x * raster.tiles_y;
+    uint32_t* masks = raster.masks.resize(raster.entry_count);
+    if (keep_state) {
+        raster.transmittance.resize(static_cast<size_t>(tiles) * TILE * TILE);
+        raster.last.resize(static_cast<size_t>(tiles) * TILE * TILE);
+    }
+    with_channels(scene.channels, [&](auto channels) {
+        constexpr int C = decltype(channels)::value;
+        parallel_for(tiles, 4, [&](int64_t begin, int64_t end) {
+            static thread_local TileScratch<C> scratch;
+            for (int64_t tile = begin; tile < end; tile++) {
+                scratch.prepare(raster, static_cast<int>(tile), scene.colors, true, masks);
+                draw_tile<C>(raster, scene, scratch, static_cast<int>(tile), keep_state, image, alpha);
+            }
+        });
+    });
+    raster.seconds[3] = now() - start;
+}
+
+}  // namespace likeness
+
+LIKENESS_EXPORT LikenessRaster* likeness_raster_create() { return new (std::nothrow) LikenessRaster; }
+LIKENESS_EXPORT void likeness_raster_destroy(LikenessRaster* raster) { delete raster; }
+
+LIKENESS_EXPORT int32_t likeness_raster_forward(LikenessRaster* raster, const LikenessScene* scene, int32_t keep_state,
+                                                float* image, float* alpha, float* screen_means, float* radii) try {
+    const double start = likeness::now();
+    raster->count = scene->count;
+    raster->width = scene->width;
+    raster->height = scene->height;
+    raster->channels = scene->channels;
+    raster->tiles_x = (scene->width + likeness::TILE - 1) / likeness::TILE;
+    raster->tiles_y = (scene->height + likeness::TILE - 1) / likeness::TILE;
+    raster->state_kept = false;
+    if (!likeness::project(*raster, *scene, screen_means, radii)) return LIKENESS_NOT_FINITE;
+    raster->seconds[0] = likeness::now() - start;
+    if (!likeness::bin(*raster)) return LIKENESS_TOO_LARGE;
+    likeness::draw(*raster, *scene, keep_state != 0, image, alpha);
+    raster->state_kept = keep_state != 0;
+    return LIKENESS_OK;
+} catch (const std::bad_alloc&) {
+    return LIKENESS_NO_MEMORY;
+}
+
+LIKENESS_EXPORT void likeness_raster_times(LikenessRaster* raster, double* out) {
+    for (int i = 0; i < 6; i++) out[i] = raster->seconds[i];
+}

@@ -1,0 +1,107 @@
+"""`mlp`: a small bias-free ReLU network, its layers fused, differentiable."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.splat import reference
+from core.splat.border import check_tensor, kernel_dtype, pointer
+from core.splat.library import Library, check_status, choose
+
+HIDDEN_WIDTHS = (16, 32, 64)
+MAX_WIDTH = 512
+
+
+def mlp(x: Tensor, weights: Sequence[Tensor], *, backend: str | None = None) -> Tensor:
+    """x W1^T, ReLU, ..., Wn^T without biases (InsTaG's motion fields; facts sheet, section 2.3).
+
+    Two or three layers with hidden widths of 16, 32 or 64 and at most 512 inputs and outputs run fused on the native
+    library; any other shape runs in torch.
+
+    Args:
+        x: [N, K] float32.
+        weights: one [out, in] float32 for each layer, as `torch.nn.Linear` keeps them.
+        backend: `native`, `torch`, or None for the best there is.
+
+    Returns:
+        [N, O]. Gradients flow to `x` and to every weight.
+
+    Raises:
+        TypeError, ValueError: a wrong dtype, or shapes that don't chain.
+    """
+    library = choose(backend)
+    dtype = kernel_dtype(library is not None, x)
+    check_tensor("x", x, (None, None), dtype)
+    if not weights:
+        raise ValueError("mlp needs at least one weight matrix")
+    width = x.shape[1]
+    for number, weight in enumerate(weights):
+        check_tensor(f"weights[{number}]", weight, (None, width), dtype)
+        width = weight.shape[0]
+    if library is None or not _fusable(x, weights):
+        return reference.mlp(x, weights)
+    output: Tensor = _NativeMlp.apply(library, x, *weights)
+    return output
+
+
+def _fusable(x: Tensor, weights: Sequence[Tensor]) -> bool:
+    outer = (x.shape[1], weights[-1].shape[0])
+    hidden_fits = all(weight.shape[0] in HIDDEN_WIDTHS for weight in weights[:-1])
+    return len(weights) in (2, 3) and hidden_fits and all(1 <= width <= MAX_WIDTH for width in outer)
+
+
+def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+class _NativeMlp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, library: Library, x: Tensor, *weights: Tensor) -> Tensor:
+        x = x.detach().contiguous()
+        layers = [weight.detach().contiguous() for weight in weights]
+        widths = (ctypes.c_int32 * (len(layers) + 1))(x.shape[1], *(layer.shape[0] for layer in layers))
+        hidden = [torch.empty(x.shape[0], layer.shape[0]) for layer in layers[:-1]]
+        output = torch.empty(x.shape[0], layers[-1].shape[0])
+        status = library.call(
+            "mlp_forward",
+            x.shape[0],
+            len(layers),
+            widths,
+            pointer(x),
+            _pointers(layers),
+            _pointers(hidden),
+            pointer(output),
+        )
+        check_status(status, "mlp")
+        ctx.save_for_backward(x, *layers, *hidden)
+        ctx.library, ctx.widths = library, widths
+        return output
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        count = len(ctx.widths) - 1
+        x, *rest = ctx.saved_tensors
+        layers, hidden = rest[:count], rest[count:]
+        gradient = gradient.contiguous()
+        weight_gradients = [torch.empty_like(layer) for layer in layers]
+        input_gradient = torch.empty_like(x) if ctx.needs_input_grad[1] else None
+        status = ctx.library.call(
+            "mlp_backward",
+            x.shape[0],
+            count,
+            ctx.widths,
+            pointer(x),
+            _pointers(layers),
+            _pointers(hidden),
+            pointer(gradient),
+            _pointers(weight_gradients),
+            pointer(input_gradient),
+        )
+        check_status(status, "mlp")
+        return (None, input_gradient, *weight_gradients)

@@ -1,0 +1,198 @@
+"""The kernels in plain torch: the oracle of the tests (float64) and the fallback where no native library loads.
+
+Written to be read and checked, not to be fast. Every function here has the contract of its native twin.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.camera import Camera
+
+BLUR = 0.3
+NEAR_PLANE = 0.01
+ALPHA_THRESHOLD = 1.0 / 255.0
+ALPHA_MAX = 0.999
+TRANSMITTANCE_THRESHOLD = 1e-4
+TILE = 16
+SSIM_RADIUS = 5
+SSIM_SIGMA = 1.5
+PLANE_AXES = ((0, 1), (1, 2), (0, 2))
+
+
+@dataclass(frozen=True)
+class ReferencePicture:
+    """What `rasterize` below returns."""
+
+    image: Tensor
+    alpha: Tensor
+    means: Tensor
+    """[N, 2] projected means, part of the graph."""
+    radii: Tensor
+
+
+def rotation_matrices(quaternions: Tensor) -> Tensor:
+    """Rotations [N, 3, 3] of wxyz quaternions [N, 4] of any length."""
+    w, x, y, z = torch.nn.functional.normalize(quaternions, dim=-1).unbind(-1)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+def project(
+    means: Tensor, quaternions: Tensor, scales: Tensor, world_to_camera: Tensor, camera: Camera
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Screen means [N, 2], screen covariances with blur [N, 2, 2] and depths [N]; EWA splatting, section 3.2."""
+    rotation, translation = world_to_camera[:3, :3], world_to_camera[:3, 3]
+    x, y, z = (means @ rotation.T + translation).unbind(-1)
+    depth = z
+    z = z.clamp(min=NEAR_PLANE)
+    margin_x, margin_y = 0.15 * camera.width / camera.fx, 0.15 * camera.height / camera.fy
+    slope_x = (x / z).clamp(-camera.cx / camera.fx - margin_x, (camera.width - camera.cx) / camera.fx + margin_x)
+    slope_y = (y / z).clamp(-camera.cy / camera.fy - margin_y, (camera.height - camera.cy) / camera.fy + margin_y)
+    zero = torch.zeros_like(z)
+    jacobian = torch.stack(
+        [
+            torch.stack([camera.fx / z, zero, -camera.fx * slope_x / z], -1),
+            torch.stack([zero, camera.fy / z, -camera.fy * slope_y / z], -1),
+        ],
+        -2,
+    )
+    factor = jacobian @ rotation @ (rotation_matrices(quaternions) * scales[:, None, :])
+    covariance = factor @ factor.transpose(-1, -2) + BLUR * torch.eye(2, dtype=means.dtype)
+    return torch.stack([camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy], -1), covariance, depth
+
+
+def rasterize(
+    means: Tensor,
+    quaternions: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    world_to_camera: Tensor,
+    camera: Camera,
+    background: Tensor | None,
+    geometry_channels: int,
+) -> ReferencePicture:
+    """The contract of `core.splat.rasterize`; float32 or float64.
+
+    Raises:
+        ValueError: NaN or infinity in an input.
+    """
+    for tensor in (means, quaternions, scales, opacities, colors, world_to_camera):
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError("rasterize: an input holds NaN or infinity")
+    screen, covariance, depth = project(means, quaternions, scales, world_to_camera, camera)
+    determinant = covariance[:, 0, 0] * covariance[:, 1, 1] - covariance[:, 0, 1] ** 2
+    drawable = (depth > NEAR_PLANE) & (opacities >= ALPHA_THRESHOLD) & (determinant > 0) & (determinant < 1e30)
+    drawable &= (screen.abs() < 1e7).all(-1)
+    reach = torch.sqrt(2 * torch.log((255 * opacities.detach()).clamp(min=1.0)))
+    extent = reach[:, None] * torch.diagonal(covariance.detach(), dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    low, high = screen.detach() - 0.5 - extent, screen.detach() - 0.5 + extent
+    limits = torch.tensor([camera.width - 1, camera.height - 1], dtype=means.dtype)
+    first, last = low.ceil().clamp(min=0), torch.minimum(high.floor(), limits)
+    visible = drawable & (first <= last).all(-1)
+    radii = torch.where(visible, extent.amax(-1), 0.0)
+
+    order = torch.nonzero(visible).squeeze(-1)
+    order = order[torch.argsort(depth.detach()[order], stable=True)]
+    conic = torch.linalg.inv(covariance[order])
+    parts = screen[order], conic, opacities[order], colors[order]
+    rows = []
+    for top in range(0, camera.height, TILE):
+        tiles = []
+        for left in range(0, camera.width, TILE):
+            hit = (first[order] < torch.tensor([left + TILE, top + TILE])).all(-1)
+            hit &= (last[order] >= torch.tensor([left, top])).all(-1)
+            size = min(TILE, camera.height - top), min(TILE, camera.width - left)
+            tiles.append(_tile([part[hit] for part in parts], left, top, size, background, geometry_channels))
+        rows.append(torch.cat(tiles, -1))
+    picture = torch.cat(rows, -2)
+    return ReferencePicture(picture[:-1], picture[-1], screen, radii)
+
+
+def _tile(
+    parts: Sequence[Tensor],
+    left: int,
+    top: int,
+    size: tuple[int, int],
+    background: Tensor | None,
+    geometry_channels: int,
+) -> Tensor:
+    """One tile [C + 1, h, w]: the channels, then alpha."""
+    screen, conic, opacities, colors = parts
+    y, x = torch.meshgrid(torch.arange(size[0]) + top + 0.5, torch.arange(size[1]) + left + 0.5, indexing="ij")
+    pixels = torch.stack([x, y], -1).reshape(-1, 2).to(screen.dtype)
+    offset = pixels[None] - screen[:, None]
+    power = -0.5 * torch.einsum("npi,nij,npj->np", offset, conic, offset)
+    alpha = (opacities[:, None] * torch.exp(power)).clamp(max=ALPHA_MAX)
+    alpha = torch.where(alpha >= ALPHA_THRESHOLD, alpha, torch.zeros_like(alpha))
+    after = torch.cumprod(1 - alpha, 0)
+    before = torch.cat([torch.ones_like(after[:1]), after[:-1]]) if len(after) else after
+    weight = torch.where(after > TRANSMITTANCE_THRESHOLD, alpha * before, torch.zeros_like(alpha))
+    final = 1 - weight.sum(0)
+    image = colors[:, :geometry_channels].T @ weight
+    if background is not None:
+        image = image + background[:geometry_channels, None] * final
+    detached = colors[:, geometry_channels:].T @ weight.detach()
+    if background is not None:
+        detached = detached + background[geometry_channels:, None] * final.detach()
+    return torch.cat([image, detached, 1 - final[None]]).reshape(-1, *size)
+
+
+def encode_triplane(points: Tensor, table: Tensor, resolutions: Tensor, bound: float) -> Tensor:
+    """The contract of `core.splat.encode_triplane`."""
+    unit = (points / bound + 1) / 2
+    unit = unit.clamp(0, 1)
+    columns = []
+    for plane, axes in enumerate(PLANE_AXES):
+        for level, resolution in enumerate(resolutions.tolist()):
+            position = unit[:, axes] * (resolution - 1) + 0.5
+            corner = position.detach().floor()
+            weight = position - corner
+            index = (corner[:, 0] + corner[:, 1] * (resolution + 1)).long()
+            values = table[plane, level]
+            stride = resolution + 1
+            low = torch.lerp(values[index], values[index + 1], weight[:, 0])
+            high = torch.lerp(values[index + stride], values[index + stride + 1], weight[:, 0])
+            columns.append(torch.lerp(low, high, weight[:, 1]))
+    return torch.stack(columns, -1)
+
+
+def mlp(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """The contract of `core.splat.mlp`, for any shape."""
+    for weight in weights[:-1]:
+        x = torch.relu(x @ weight.T)
+    return x @ weights[-1].T
+
+
+def ssim(image: Tensor, target: Tensor) -> Tensor:
+    """The contract of `core.splat.ssim`."""
+    taps = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=torch.float64)
+    window = torch.exp(-(taps**2) / (2 * SSIM_SIGMA**2))
+    window = (window / window.sum()).to(image.dtype)
+    target = target.detach()
+
+    def blur(maps: Tensor) -> Tensor:
+        maps = torch.nn.functional.conv2d(maps[:, None], window[None, None, None, :], padding=(0, SSIM_RADIUS))
+        return torch.nn.functional.conv2d(maps, window[None, None, :, None], padding=(SSIM_RADIUS, 0))[:, 0]
+
+    mean_a, mean_b = blur(image), blur(target)
+    variances = blur(image * image + target * target) - mean_a**2 - mean_b**2
+    covariance = blur(image * target) - mean_a * mean_b
+    numerator = (2 * mean_a * mean_b + 1e-4) * (2 * covariance + 9e-4)
+    return (numerator / ((mean_a**2 + mean_b**2 + 1e-4) * (variances + 9e-4))).mean()
+
+
+def growth_resolutions(base: int, finest: float, levels: int) -> list[int]:
+    """Resolutions of a multi-resolution grid from `base` to `finest`, rounded up (facts sheet, section 2.2)."""
+    growth = math.exp((math.log(finest) - math.log(base)) / max(1, levels - 1))
+    return [math.ceil(base * growth**level - 1e-6) for level in range(levels)]
