@@ -49,8 +49,6 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(default=1, ge=1)
     worker_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     """Threads that one worker process may compute with."""
-    worker_start_method: Literal["fork", "spawn"] = "fork"
-    """`spawn` where a worker uses CUDA, which does not survive a fork."""
     worker_stages_per_process: int = Field(default=16, ge=1)
     """A pool process is replaced after so many stages, which gives its memory back. 1 where a worker uses CUDA."""
 

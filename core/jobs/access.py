@@ -1,4 +1,4 @@
-"""Tenants and their API keys. A key is shown once; the database keeps its HMAC, so a copy of the database opens nothing."""
+"""Tenants and their API keys. A key is shown once; the database keeps its HMAC: a copy of it opens nothing."""
 
 from __future__ import annotations
 

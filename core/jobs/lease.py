@@ -1,7 +1,7 @@
 """The worker's side of a stage: claim it, keep the lease alive, and end it.
 
-A claim is one compare-and-set UPDATE that raises the attempt number. That number is the fencing token: every later write
-names it, so a worker that froze and woke up after another took over changes nothing.
+A claim is one compare-and-set UPDATE that raises the attempt number. That number is the fencing token: every later
+write names it, so a worker that froze and woke up after another took over changes nothing.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def cancel(session: Session, job_id: str) -> None:
     """Cancel a job: at once where no worker runs it, else its worker is told at its next heartbeat.
 
     Raises:
-        JobConflictError: `job_finished`, there is nothing left to cancel. A job that is cancelled already is left alone.
+        JobConflictError: `job_finished`, there is nothing left to cancel. A cancelled job is left alone.
     """
     queued = update(StageRun).where(StageRun.job_id == job_id, StageRun.state == StageState.QUEUED)
     changed(session, queued.values(state=StageState.CANCELLED, finished_at=database_now()))

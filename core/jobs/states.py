@@ -1,4 +1,4 @@
-"""The states of a job and of its stages, and which may follow which. The database checks the names, this file the steps."""
+"""The states of a job and of its stages, and which may follow which. The database checks the names."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The single steps that every change of a job is made of. Each is guarded: it changes a row only from an allowed state.
 
-Locks are taken in one order everywhere, the stage's row before its job's, so that two changes never wait for each other.
+Locks are taken in one order everywhere, the stage's row before its job's: two changes never wait for each other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables of the platform. The database carries the invariants: states are checked, one stage of a job is live at a time.
+"""The tables of the platform. The database carries the invariants: known states, one live stage for each job.
 
 Times are seconds since 1970 by the database's clock (see `clock.py`). Every row that a tenant owns names the tenant.
 """

@@ -1,0 +1,48 @@
+"""Pages by cursor: the newest first, and a cursor that says after which id to go on."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy import ColumnElement, Select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from api.problems import ApiError
+
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page of a list."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+def read_page(
+    session: Session, query: Select[Row], key: InstrumentedAttribute[str], limit: int, cursor: str | None
+) -> tuple[Sequence[Row], str | None]:
+    """The rows of one page, newest first, and the cursor of the next page if there is one.
+
+    Raises:
+        ApiError: `bad_cursor`.
+    """
+    if cursor is not None:
+        before: ColumnElement[bool] = key < _decode(cursor)
+        query = query.where(before)
+    rows: Sequence[Any] = session.scalars(query.order_by(key.desc()).limit(limit + 1)).all()
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], base64.urlsafe_b64encode(rows[limit - 1].id.encode()).decode()
+
+
+def _decode(cursor: str) -> str:
+    try:
+        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        raise ApiError("bad_cursor", "The cursor is not one of ours.", "Pass `next_cursor` unchanged.") from None

@@ -1,0 +1,61 @@
+"""Bodies of the renders and render batches."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from api.identities.schemas import FileOut
+from api.jobs.schemas import JobOut
+from core.jobs.states import JobState
+
+
+class RenderCreate(BaseModel):
+    """Asks for a video of an identity that speaks an uploaded audio."""
+
+    identity: Annotated[str, Field(max_length=48)]
+    upload: Annotated[str, Field(max_length=48, description="The speech. The job waits until it is complete.")]
+    size: Annotated[int | None, Field(ge=64, le=2048, description="Pixels a side; null: the avatar's own.")] = None
+    background: Annotated[
+        str | None, Field(pattern=r"^#[0-9a-fA-F]{6}$", description="A colour; null: the recorded background.")
+    ] = None
+    label: bool = Field(default=True, description="Burn the AI-generated label into the picture.")
+    priority: Annotated[int, Field(ge=-10, le=10)] = 0
+    deadline_s: Annotated[float | None, Field(gt=0, le=604800)] = None
+
+
+class RenderBatchCreate(BaseModel):
+    """Asks for many renders at once: all are accepted, or none."""
+
+    items: Annotated[list[RenderCreate], Field(min_length=1, max_length=1000)]
+
+
+class RenderOut(BaseModel):
+    """A render."""
+
+    id: str
+    identity: str
+    upload: str
+    batch: str | None
+    state: JobState
+    job: str
+    output: FileOut | None = Field(description="The video, once the job has succeeded.")
+    result: dict[str, Any] | None = Field(description="What the renderer measured: frames, seconds, frames a second.")
+    created_at: float
+
+
+class RenderCreated(BaseModel):
+    """A new render and its job."""
+
+    render: RenderOut
+    job: JobOut
+
+
+class RenderBatchOut(BaseModel):
+    """A batch of renders, in the order in which they were asked for."""
+
+    id: str
+    state: Literal["running", "succeeded", "failed"] = Field(description="`failed`: all ended, not all succeeded.")
+    renders: list[RenderOut]
+    created_at: float

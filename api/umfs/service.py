@@ -1,0 +1,31 @@
+"""The universal motion fields that the operator offers: `none`, and the files of one folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from api.deps import Platform
+from api.problems import ApiError
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+def umf_files(platform: Platform) -> dict[str, Path]:
+    """Name -> file, sorted by name."""
+    found = sorted(platform.settings.umf_dir.glob("*.safetensors"))
+    return {path.stem: path for path in found if _NAME.fullmatch(path.stem) and path.stem != "none"}
+
+
+def umf_option(platform: Platform, name: str) -> str:
+    """What the stages are told: `none`, or the field's file.
+
+    Raises:
+        ApiError: `umf_unknown`.
+    """
+    if name == "none":
+        return name
+    path = umf_files(platform).get(name)
+    if path is None:
+        raise ApiError("umf_unknown", "There is no universal motion field of this name.", "GET /v1/umfs lists them.")
+    return str(path)

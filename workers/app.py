@@ -1,0 +1,133 @@
+"""The Celery application, set up as the evidence asks: late acknowledgement, no prefetch, no results, JSON only.
+
+A message wakes a worker up; what it does then, the database says. So Celery's own retries, results and remote control
+are off: each is a second truth.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, signals
+
+from core.jobs.database import Database
+from core.settings import Settings
+from core.storage import LocalStore
+from workers.lifeline import end_with_parent
+from workers.logs import configure_logs
+from workers.pipeline import LoadPipeline
+from workers.stage import StageRunner
+
+TASK = "likeness.run_stage"
+NAME_VARIABLE = "LIKENESS_WORKER_NAME"
+SUPERVISED_VARIABLE = "LIKENESS_WORKER_SUPERVISED"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def create_celery(settings: Settings) -> Celery:
+    """A Celery application that can send messages; `run_worker` adds the task that receives them."""
+    app = Celery("likeness", set_as_current=False)
+    app.conf.update(
+        broker_url=settings.broker_url or "filesystem://",
+        broker_transport_options=_transport_options(settings),
+        broker_connection_retry_on_startup=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        task_create_missing_queues=True,
+        worker_prefetch_multiplier=1,
+        worker_concurrency=settings.worker_concurrency,
+        worker_max_tasks_per_child=settings.worker_stages_per_process,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    return app
+
+
+class CeleryPublisher:
+    """Sends the outbox's messages: the `Publish` of `core.jobs.outbox`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._app = create_celery(settings)
+
+    def __call__(self, queue: str, stage_run_id: str) -> None:
+        """Send one message. The broker's folder or server may raise OSError or ConnectionError."""
+        self._app.send_task(TASK, args=[stage_run_id], queue=queue, ignore_result=True)
+
+
+def run_worker(settings: Settings, queues: Sequence[str], load_pipeline: LoadPipeline) -> int:
+    """Be a worker of these queues until told to stop (SIGTERM or SIGINT). Returns the exit status.
+
+    On the signal the running stage is asked to stop, writes its checkpoint, and is handed back.
+    """
+    configure_logs(sys.stderr)
+    for variable in THREAD_VARIABLES:
+        os.environ.setdefault(variable, str(settings.worker_threads))
+    name = os.environ.get(NAME_VARIABLE) or f"worker-{socket.gethostname()}"
+    if os.environ.get(SUPERVISED_VARIABLE):
+        end_with_parent()
+    stop_flag = settings.run_dir / f"stop-{os.getpid()}"
+    settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    stop_flag.unlink(missing_ok=True)
+
+    app = create_celery(settings)
+    _register(app, settings, queues, load_pipeline, name, stop_flag)
+
+    def ask_to_stop(**_: Any) -> None:
+        stop_flag.touch()
+
+    signals.worker_shutting_down.connect(ask_to_stop, weak=False)
+    options = ["worker", "--queues", ",".join(queues), "--pool", "prefork", "--hostname", f"{name}@%h"]
+    quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    try:
+        app.worker_main([*options, *quiet])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    finally:
+        stop_flag.unlink(missing_ok=True)
+    return 0
+
+
+def _register(
+    app: Celery, settings: Settings, queues: Sequence[str], load_pipeline: LoadPipeline, name: str, stop_flag: Path
+) -> None:
+    runners: dict[int, StageRunner] = {}
+
+    @app.task(name=TASK)  # type: ignore[untyped-decorator]
+    def run_stage(stage_run_id: str) -> None:
+        del stage_run_id  # a hint: which stage is next, the database says
+        if os.getpid() not in runners:
+            runners[os.getpid()] = StageRunner(
+                settings,
+                Database(settings.database),
+                LocalStore(settings.objects_dir),
+                load_pipeline(),
+                owner=f"{name}:{os.getpid()}",
+                stop_requested=stop_flag.exists,
+            )
+        runners[os.getpid()].run_next(queues)
+
+
+def _transport_options(settings: Settings) -> dict[str, object]:
+    if settings.broker_url and not settings.broker_url.startswith("filesystem"):
+        return {"visibility_timeout": 24 * 3600}
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folders = {name: settings.broker_dir / name for name in ("messages", "control")}
+    for folder in (settings.broker_dir, *folders.values()):
+        folder.mkdir(exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+    return {
+        "data_folder_in": str(folders["messages"]),
+        "data_folder_out": str(folders["messages"]),
+        "control_folder": str(folders["control"]),
+        "polling_interval": 0.1,
+    }
