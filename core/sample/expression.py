@@ -8,6 +8,7 @@ beyond the mouth's corners both are the same, so the sheets part at the lips onl
 - `wide`: -1 rounded and protruded (oo) .. 1 spread (ee); 0 neutral.
 - `brow`: 0 rest .. 1 raised.
 - `blink`: 0 open as photographed .. 1 shut.
+- `gaze`: how far the irises shift right and down, in pixels of a 512-pixel picture.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Face:
     wide: float
     brow: float
     blink: float
+    gaze: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,13 @@ class Lid:
         """Whether x lies between the eye's corners."""
         return np.asarray((x > self.left) & (x < self.right))
 
+    def gaze_weight(self, x: Float, y: Float) -> Float:
+        """0..1: how much of the iris's shift the eyeball's surface shows at (x, y)."""
+        middle = (self.left + self.right) / 2
+        height = (self.upper(middle) + self.lower(middle)) / 2
+        far = ((x - middle) / (0.56 * (self.right - self.left))) ** 2 + ((y - height) / (0.7 * self.top)) ** 2
+        return np.clip(1 - far, 0, 1) ** 1.5
+
     def lines(self, x: Float, blink: float) -> tuple[Float, Float, Float, Float]:
         """At x: upper and lower lid line as photographed, then both during the blink."""
         inside = np.clip(x, self.left, self.right)
@@ -226,6 +235,13 @@ def moved_landmarks(head: Head, mouth: MouthLine, pixels: Float, lids: tuple[Lid
             row, column = min(int(height), size - 1), min(int(x), size - 1)
             there = head.points[row, column] - head.points[min(int(pixels[index, 1]), size - 1), column]
             start[index] = head.landmarks[index] + there
+    for number, lid in enumerate(lids):
+        iris = range(468 + 5 * number, 473 + 5 * number)
+        index = list(iris)
+        weight = lid.gaze_weight(pixels[index, 0], pixels[index, 1])
+        metres = (size / 512) * head.landmarks_depth(index) / head.camera.fx
+        start[index, 0] += face.gaze[0] * weight * metres
+        start[index, 1] -= face.gaze[1] * weight * metres
     contact = mouth.contact(start[:, 0])
     is_upper = np.array([i in UPPER_LIP_POINTS or (y > c) for i, (y, c) in enumerate(zip(start[:, 1], contact, strict=True))])
     is_upper[[14, 87, 178, 88, 95, 317, 402, 318, 324]] = False

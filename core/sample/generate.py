@@ -103,8 +103,12 @@ def _track_arrays(track: list[TimedPhone]) -> dict[str, npt.NDArray[np.generic]]
     }
 
 
-def _face(mouth: Articulation, frame: int, brow: float = 0.0, blink: float = 0.0) -> Face:
-    return Face(float(mouth.jaw[frame]), float(mouth.part[frame]), float(mouth.wide[frame]), brow, blink)
+def _face(mouth: Articulation, frame: int, motion: Motion | None = None) -> Face:
+    jaw, part, wide = float(mouth.jaw[frame]), float(mouth.part[frame]), float(mouth.wide[frame])
+    if motion is None:
+        return Face(jaw, part, wide, 0.0, 0.0)
+    gaze = (float(motion.gaze[frame, 0]), float(motion.gaze[frame, 1]))
+    return Face(jaw, part, wide, float(motion.brow[frame]), float(motion.blink[frame]), gaze)
 
 
 def _write_speech(folder: Path, name: str, renderer: Renderer, fps: int, seed: int) -> None:
@@ -168,7 +172,7 @@ def _write_clip(
     with VideoWriter(sample.video, size, size, fps=fps, crf=15, preset="veryfast", audio=sound) as writer:
         for frame in range(count):
             pose = _pose(renderer, motion, frame)
-            face = _face(mouth, frame, float(motion.brow[frame]), float(motion.blink[frame]))
+            face = _face(mouth, frame, motion)
             drawn = renderer.render(face, pose)
             writer.write(grain.on(drawn.picture))
             labels[frame], landmarks[frame], points[frame] = drawn.labels, drawn.landmarks, drawn.points

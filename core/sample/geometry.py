@@ -52,6 +52,10 @@ class Head:
     landmarks: Float
     """[478, 3] metres: the mesh in head space, exactly over its pixels of the portrait."""
 
+    def landmarks_depth(self, index: list[int]) -> Float:
+        """[n] distance of mesh points from the camera as photographed, metres."""
+        return np.asarray((self.landmarks[index] @ self.rotation.T + self.translation)[:, 2], np.float64)
+
 
 def project(points: Float, rotation: Float, translation: Float, camera: Camera) -> Float:
     """Head-space points [..., 3] -> pixels [..., 2]."""
@@ -127,13 +131,13 @@ def build_head(
     depth = np.concatenate([posed[:, 2], np.full(10, posed[[33, 133, 362, 263], 2].mean())])
     where, known = _control_points(pixels, depth, float(depth[168]), head_alpha, scale)
     unit = 1 / (512 * scale)
-    interpolate = RBFInterpolator(where * unit, known, kernel="thin_plate_spline", smoothing=2e-4)
+    interpolate = RBFInterpolator(where * unit, known, kernel="thin_plate_spline", smoothing=6e-5)
     steps = np.arange(129) / 128
     coarse = interpolate(np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)).reshape(129, 129).astype(np.float32)
     coarse = np.minimum(coarse, float(depth[168]) + RIM_BEHIND_BRIDGE + 0.02)
     centres = ((np.arange(size) + 0.5) / size * 128).astype(np.float32)
     dense = cv2.remap(coarse, *np.meshgrid(centres, centres), cv2.INTER_LINEAR)
-    dense = cv2.GaussianBlur(dense, (0, 0), 4.0 * scale, borderType=cv2.BORDER_REPLICATE).astype(np.float64)
+    dense = cv2.GaussianBlur(dense, (0, 0), 2.5 * scale, borderType=cv2.BORDER_REPLICATE).astype(np.float64)
     at = pixels.astype(np.float32) - 0.5
     own_depth = cv2.remap(dense, at[:, :1], at[:, 1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()
     grid = np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5), -1)

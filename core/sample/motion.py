@@ -35,6 +35,8 @@ class Motion:
     """[T] 0..1."""
     brow: Float
     """[T] 0..1."""
+    gaze: Float
+    """[T, 2] shift of the irises right and down, pixels of a 512-pixel picture."""
 
 
 def _wander(count: int, fps: int, seconds: float, rng: np.random.Generator) -> Float:
@@ -78,6 +80,17 @@ def _blink_starts(track: list[TimedPhone], rng: np.random.Generator) -> list[flo
     return starts
 
 
+def _gaze(times: Float, yaw: Float, pitch: Float, rng: np.random.Generator) -> Float:
+    """[T, 2] the eyes hold the camera while the head turns, with small jumps every second or so."""
+    jumps = np.zeros((len(times), 2))
+    now = 0.0
+    while now < times[-1]:
+        jumps[times >= now] = rng.normal(0, [0.6, 0.3]) if rng.random() < 0.6 else 0.0
+        now += float(rng.uniform(0.5, 1.6))
+    hold = np.stack([-0.2 * yaw, 0.2 * pitch], 1)
+    return np.clip(hold + jumps, -2.5, 2.5)
+
+
 def move(track: list[TimedPhone], count: int, fps: int, seed: int) -> Motion:
     """Movement for `count` frames under a phone track: slow drift, small nods and brow raises on stressed sounds."""
     rng = np.random.default_rng([seed, 1])
@@ -96,4 +109,5 @@ def move(track: list[TimedPhone], count: int, fps: int, seed: int) -> Motion:
     breath = np.sin(2 * np.pi * times / 3.7 + float(rng.uniform(0, 6)))
     sways = np.stack([1.6 * _wander(count, fps, 4.0, rng), 0.9 * breath], 1)
     brow = np.clip(_bumps(times, stressed, raises, 0.14), 0, 1)
-    return Motion(turns, shifts, sways, blink_curve(times, _blink_starts(track, rng)), brow)
+    blink = blink_curve(times, _blink_starts(track, rng))
+    return Motion(turns, shifts, sways, blink, brow, _gaze(times, angles[0], angles[1], rng))

@@ -117,7 +117,7 @@ TALK = (
     "TH AE1 NG K Y UW F AO R Y AO R T AY1 M _ B AY1 B AY1 |",
 )
 SPEECH_A = (
-    "DH IH S V OY1 S W AA Z N EH1 V ER R IH K AO1 R D IH D |",
+    "N OW1 W AH N EH1 V ER S EH1 D DH IY1 Z W ER1 D Z |",
     "EH1 V R IY S AW1 N D Y UW HH IY1 R _ K EY1 M F R AH M AH S M AO1 L B UH1 K AH V R UW1 L Z |",
 )
 SPEECH_B = (
@@ -164,12 +164,20 @@ def _sentence(text: str, rate: float, rng: np.random.Generator) -> list[tuple[st
     return spoken
 
 
+def _cut(spoken: list[tuple[str, float, bool]], seconds: float) -> list[tuple[str, float, bool]]:
+    """The beginning of a sentence that fits: up to a pause within it where one lies in the last third."""
+    ends = np.cumsum([duration for _, duration, _ in spoken])
+    fits = int(np.searchsorted(ends, seconds))
+    pauses = [place for place in range(fits) if spoken[place][0] == PAUSE and ends[place] > 0.66 * seconds]
+    return spoken[: pauses[-1] if pauses else fits]
+
+
 def speak(sentences: tuple[str, ...], seconds: float | None, lead: float, rate: float, seed: int) -> list[TimedPhone]:
     """Time sentences into a phone track.
 
     Args:
-        sentences: repeated from the first when they run out.
-        seconds: total length, the last sentence that fits is followed by silence; None: each sentence once.
+        sentences: repeated from the first when they run out; the last is cut short where it would not fit.
+        seconds: total length, of which the last third of a second or more is silent; None: each sentence once.
         lead: silence before the first sound, seconds.
         rate: 1 is natural; above is faster.
         seed: of the small variations of duration.
@@ -185,14 +193,12 @@ def speak(sentences: tuple[str, ...], seconds: float | None, lead: float, rate: 
         length = sum(duration for _, duration, _ in spoken)
         now = track[-1].end
         if seconds is not None and now + length - 0.3 > seconds:
-            if number > 0:
-                break
-            spoken = spoken[: max(1, int(len(spoken) * (seconds - now) / length * 0.9))]
+            spoken = _cut(spoken, seconds - 0.35 - now)
         for name, duration, stressed in spoken:
             track.append(TimedPhone(name, now, now + duration, stressed))
             now += duration
         number += 1
-        if seconds is not None and now > seconds - 1.5:
+        if seconds is not None and now > seconds - 1.0:
             break
     if seconds is not None:
         last = track[-1]

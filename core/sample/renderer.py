@@ -176,39 +176,38 @@ class Renderer:
         moved = project(points, pose.rotation, pose.translation, self.head.camera)
         return np.asarray(moved - self.grid_pixels, np.float32)
 
-    def _with_lids(self, texture: Image, colours: Image, source: Image, blink: float) -> Image:
-        """Draw both lids over the eyes; `source` [S, S, 2] are portrait positions of the output pixels."""
-        if blink < 0.005:
-            return colours
+    def _with_eyes(self, texture: Image, colours: Image, source: Image, face: Face) -> Image:
+        """Turn the irises and draw the lids over them; `source` [S, S, 2] are portrait positions of the pixels."""
         for lid in self.lids:
-            inside = (
-                (source[..., 0] > lid.left)
-                & (source[..., 0] < lid.right)
-                & (np.abs(source[..., 1] - float(lid.upper((lid.left + lid.right) / 2))) < 2.2 * lid.top)
-            )
+            middle = float(lid.upper((lid.left + lid.right) / 2))
+            inside = (source[..., 0] > lid.left) & (source[..., 0] < lid.right)
+            inside &= np.abs(source[..., 1] - middle) < 2.2 * lid.top
             rows, columns = np.nonzero(inside)
             if rows.size == 0:
                 continue
             window = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-            colours[window] = self._lid_colours(lid, texture, colours[window], source[window], blink)
+            colours[window] = self._eye_colours(lid, texture, source[window], face)
         return colours
 
-    def _lid_colours(self, lid: Lid, texture: Image, colours: Image, source: Image, blink: float) -> Image:
+    def _eye_colours(self, lid: Lid, texture: Image, source: Image, face: Face) -> Image:
         x, y = source[..., 0].astype(np.float64), source[..., 1].astype(np.float64)
-        up, low, _, _ = lid.lines(x, blink)
-        above = lid.source_of_upper(x, y, blink)
-        below = lid.source_of_lower(x, y, blink)
+        up, low, _, _ = lid.lines(x, face.blink)
+        above = lid.source_of_upper(x, y, face.blink)
+        below = lid.source_of_lower(x, y, face.blink)
         soft = 1.6 * self.scale
         cover = lid.contains(x).astype(np.float32)
-        drawn = colours
+        shift = lid.gaze_weight(x, y)[..., None] * (np.float64(face.gaze) * self.scale)
+        drawn = _sample(texture, (source - shift).astype(np.float32), cubic=True)
+        outside = (1 - cover)[..., None]
+        drawn = drawn * (1 - outside) + _sample(texture, source, cubic=True) * outside
         for height, alpha in (
             (below, _edge(below - low, soft) * (y > up)),
             (above, _edge(up + 0.8 * self.scale - above, soft) * (y < low + 2 * lid.top)),
         ):
             at = np.stack([x, height], -1).astype(np.float32)
             weight = (alpha * cover)[..., None]
-            drawn = (drawn * (1 - weight) + _sample(texture, at) * weight).astype(np.float32)
-        return drawn
+            drawn = (drawn * (1 - weight) + _sample(texture, at, cubic=True) * weight).astype(np.float32)
+        return np.asarray(drawn, np.float32)
 
     def _inside(self, teeth: Image, low: Image, hole: Image) -> Image:
         """Colours of the mouth's inside for the mouth box.
@@ -236,7 +235,8 @@ class Renderer:
         columns = np.clip(teeth[..., 0], 0, self.size - 1).astype(int)
         own = _edge(deep[columns] - 1.3 * k - teeth[..., 1], 1.6 * k)[..., None]
         own = own * _edge(0.97 - np.abs((teeth[..., 0] - middle) / half), 0.08)[..., None]
-        upper = _sample(self.portrait.image, teeth, cubic=True) * (0.42 + 0.62 * np.clip(light * 1.3, 0, 1))
+        bright = np.clip(0.5 + 0.75 * light, 0, 1)
+        upper = _sample(self.portrait.image, teeth, cubic=True) * bright ** np.float32([0.75, 1.0, 1.15])
         return np.asarray(colour * (1 - own) + upper * own, np.float32)
 
     def _head_layer(self, face: Face, pose: Pose) -> tuple[Image, Image, npt.NDArray[np.uint8]]:
@@ -249,7 +249,7 @@ class Renderer:
         upper = _inverse(self._shift(self.upper_sheet.displaced(face), pose), self.grid_origin, step, whole)
         colours = _sample(upper_texture, upper, cubic=True)
         matte = _sample(self.portrait.head_alpha, upper)
-        colours = self._with_lids(upper_texture, colours, upper, face.blink)
+        colours = self._with_eyes(upper_texture, colours, upper, face)
         labels = self._labels_at(upper)
 
         box, shift = self.lower_box, self._shift(self.lower_sheet.displaced(face), pose)
