@@ -13,12 +13,11 @@ from typing import Generic, TypeVar
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from core.avatar import FaceField, Gaussians, MouthField
 from core.avatar.avatar import branch_tensors, load_branch
 from core.learn.density import DensityStatistics
-from core.learn.optimise import GaussianAdam, field_optimiser
+from core.learn.optimise import FieldAdamW, GaussianAdam
 
 FieldT = TypeVar("FieldT", FaceField, MouthField)
 
@@ -30,7 +29,7 @@ class Branch(Generic[FieldT]):
     gaussians: Gaussians
     field: FieldT
     structure: GaussianAdam
-    motion: torch.optim.AdamW
+    motion: FieldAdamW
     statistics: DensityStatistics
     generator: torch.Generator
     """The only source of randomness in the loop, so that a resumed run draws the same numbers."""
@@ -45,7 +44,7 @@ class Branch(Generic[FieldT]):
             gaussians,
             motion_field,
             GaussianAdam(gaussians),
-            field_optimiser(motion_field),
+            FieldAdamW(motion_field),
             DensityStatistics.empty(gaussians.count),
             torch.Generator().manual_seed(seed),
         )
@@ -66,13 +65,18 @@ class Branch(Generic[FieldT]):
         for name in self.structure.first:
             tensors[f"first.{name}"] = self.structure.first[name]
             tensors[f"second.{name}"] = self.structure.second[name]
-        for index, parameter in enumerate(self._motion_parameters()):
-            for name, value in self.motion.state.get(parameter, {}).items():
-                tensors[f"motion.{index}.{name}"] = value
+        for index, (first, second) in enumerate(zip(self.motion.first, self.motion.second, strict=True)):
+            tensors[f"motion.first.{index}"] = first
+            tensors[f"motion.second.{index}"] = second
         tensors["statistics.total"] = self.statistics.total
         tensors["statistics.seen"] = self.statistics.seen
         tensors["generator"] = self.generator.get_state()
-        loop = {"iteration": self.iteration, "queue": self.queue, "structure_steps": self.structure.steps}
+        loop = {
+            "iteration": self.iteration,
+            "queue": self.queue,
+            "structure_steps": self.structure.steps,
+            "motion_steps": self.motion.steps,
+        }
         partial = path.with_suffix(".partial")
         save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata={"loop": json.dumps(loop)})
         partial.replace(path)
@@ -87,14 +91,10 @@ class Branch(Generic[FieldT]):
             self.structure.first[name] = tensors[f"first.{name}"]
             self.structure.second[name] = tensors[f"second.{name}"]
         self.structure.steps = loop["structure_steps"]
-        for index, parameter in enumerate(self._motion_parameters()):
-            prefix = f"motion.{index}."
-            state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-            if state:
-                self.motion.state[parameter] = state
+        for index in range(len(self.motion.first)):
+            self.motion.first[index] = tensors[f"motion.first.{index}"]
+            self.motion.second[index] = tensors[f"motion.second.{index}"]
+        self.motion.steps = loop["motion_steps"]
         self.statistics = DensityStatistics(tensors["statistics.total"], tensors["statistics.seen"])
         self.generator.set_state(tensors["generator"])
         self.queue, self.iteration = loop["queue"], loop["iteration"]
-
-    def _motion_parameters(self) -> list[Tensor]:
-        return [p for group in self.motion.param_groups for p in group["params"]]

@@ -16,7 +16,7 @@ from torch import Tensor
 from core.avatar import FaceField, MouthField
 from core.learn.branch import Branch
 from core.learn.density import DensityStatistics, revise
-from core.learn.optimise import schedule_field, structure_rates
+from core.learn.optimise import field_factor, structure_rates
 from core.learn.profiles import BranchSchedule
 from core.progress import StageContext
 from core.splat import Rasterization
@@ -62,12 +62,10 @@ def train_branch(
         if progress < schedule.densify_until:
             branch.statistics.add(drawn, size)
         branch.structure.step(branch.gaussians, structure_rates(schedule.position_rate, progress))
-        schedule_field(branch.motion, progress)
-        branch.motion.step()
-        branch.motion.zero_grad(set_to_none=True)
+        branch.motion.step(field_factor(progress))
         branch.iteration += 1
         _control_density(branch, schedule)
-        recent += loss.item()
+        recent += loss.detach().item()
         if branch.iteration % REPORT_EVERY == 0:
             context.report(stage, branch.iteration / schedule.iterations)
         if branch.iteration % LOG_EVERY == 0:

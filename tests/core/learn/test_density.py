@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from core.avatar import Gaussians
+from core.avatar import FaceField, Gaussians
 from core.learn.density import DensityStatistics, revise, rotation_matrices
-from core.learn.optimise import GaussianAdam
+from core.learn.optimise import FieldAdamW, GaussianAdam
 from core.learn.profiles import BranchSchedule
 
 SCHEDULE = BranchSchedule(iterations=100, cap=100, gradient_threshold=1.0)
@@ -83,6 +83,22 @@ def test_adam_matches_torchs_own() -> None:
         adam.step(ours, {"means": 1e-3})
         peer.step()
     assert torch.allclose(ours.means, theirs, atol=1e-7)
+
+
+def test_adamw_matches_torchs_own() -> None:
+    ours, theirs = FaceField(), FaceField()
+    theirs.load_state_dict(ours.state_dict())
+    adam, mirrored = FieldAdamW(ours), FieldAdamW(theirs).groups
+    groups = [{"params": g.parameters, "lr": g.rate, "weight_decay": g.decay} for g in mirrored]
+    peer = torch.optim.AdamW(groups, betas=(0.9, 0.99), eps=1e-8)
+    for step in range(4):
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.grad = torch.randn(mine.shape, generator=torch.Generator().manual_seed(step))
+            other.grad = mine.grad.clone()
+        adam.step(1.0)
+        peer.step()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(mine, other, atol=1e-6)
 
 
 def test_rotation_matrices_are_rotations() -> None:

@@ -37,9 +37,9 @@ def stop_after(calls: int) -> Callable[[], bool]:
 
 def test_the_face_branch_learns_its_pictures(tiny: TrainingSet, tmp_path: Path) -> None:
     branch, loss = face_start(), FaceLoss(tiny)
-    first = sum(float(loss(branch)[0]) for _ in range(6))
+    first = sum(loss(branch)[0].item() for _ in range(6))
     train_branch(branch, SCHEDULE, tiny.size, loss, tmp_path, "face", StageContext())
-    last = sum(float(loss(branch)[0]) for _ in range(6))
+    last = sum(loss(branch)[0].item() for _ in range(6))
     assert last < 0.7 * first
     assert branch.gaussians.count <= SCHEDULE.cap
 
@@ -72,9 +72,9 @@ def test_the_mouth_branch_learns_behind_a_finished_face(tiny: TrainingSet, tmp_p
     points = centre + (torch.rand(80, 3, generator=generator) - 0.5) * 0.05
     cloud = Gaussians.at(points, torch.rand(80, 3, generator=generator), torch.full((80,), 0.005), 0.1)
     branch = Branch.start(cloud, MouthField(), seed=5)
-    first = sum(float(loss(branch)[0]) for _ in range(6))
+    first = sum(loss(branch)[0].item() for _ in range(6))
     train_branch(branch, SCHEDULE, tiny.size, loss, tmp_path, "mouth", StageContext())
-    assert sum(float(loss(branch)[0]) for _ in range(6)) < first
+    assert sum(loss(branch)[0].item() for _ in range(6)) < first
 
 
 def test_a_clip_whose_mouth_never_opens_does_not_hang(tiny: TrainingSet, tmp_path: Path) -> None:
