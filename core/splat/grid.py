@@ -45,14 +45,15 @@ def encode_triplane(
     if largest > MAX_RESOLUTION or (len(resolutions) and int(resolutions.min()) < 2):
         raise ValueError(f"resolutions must lie in 2..{MAX_RESOLUTION}")
     if (largest + 1) ** 2 > table.shape[2]:
-        raise ValueError(f"table holds {table.shape[2]} entries a level, resolution {largest} needs {(largest + 1) ** 2}")
+        needed = (largest + 1) ** 2
+        raise ValueError(f"table holds {table.shape[2]} entries a level, resolution {largest} needs {needed}")
     if not 0 < bound < float("inf"):
         raise ValueError(f"bound must be positive, not {bound}")
     if not bool(torch.isfinite(points).all()):
         raise ValueError("encode_triplane: points hold NaN or infinity")
     if library is None:
         return reference.encode_triplane(points, table, resolutions, bound)
-    features: Tensor = _NativeTriplane.apply(points, table, resolutions.contiguous(), bound, library)
+    features: Tensor = _NativeTriplane.apply(points, table, resolutions.contiguous(), bound, library)  # type: ignore[no-untyped-call]
     return features
 
 
@@ -76,7 +77,7 @@ class _NativeTriplane(torch.autograd.Function):
         return features
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         points, table, resolutions = ctx.saved_tensors
         gradient = gradient.contiguous()
@@ -87,10 +88,7 @@ class _NativeTriplane(torch.autograd.Function):
             points.shape[0],
             *table.shape[1:],
             ctx.bound,
-            *(
-                pointer(tensor)
-                for tensor in (resolutions, points, table, gradient, table_gradient, points_gradient)
-            ),
+            *(pointer(tensor) for tensor in (resolutions, points, table, gradient, table_gradient, points_gradient)),
         )
         check_status(status, "encode_triplane")
         return points_gradient, table_gradient, None, None, None

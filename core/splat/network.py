@@ -45,7 +45,7 @@ def mlp(x: Tensor, weights: Sequence[Tensor], *, backend: str | None = None) -> 
         width = weight.shape[0]
     if library is None or not _fusable(x, weights):
         return reference.mlp(x, weights)
-    output: Tensor = _NativeMlp.apply(library, x, *weights)
+    output: Tensor = _NativeMlp.apply(library, x, *weights)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -83,7 +83,7 @@ class _NativeMlp(torch.autograd.Function):
         return output
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         count = len(ctx.widths) - 1
         x, *rest = ctx.saved_tensors

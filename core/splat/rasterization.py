@@ -16,7 +16,7 @@ from core.splat.library import Library, SceneGradientStruct, SceneStruct, check_
 
 MAX_CHANNELS = 16
 MAX_SIDE = 16384
-_SPECIALISED_CHANNELS = (1, 3, 4, 5, 7, 8, 10, 12, 16)
+_SPECIALISED_CHANNELS = (1, 3, 5, 7, 10, 16)
 """What raster.h's with_channels compiles; other counts are padded to the next."""
 
 
@@ -98,7 +98,7 @@ def rasterize(
         picture = reference.rasterize(*inputs, world_to_camera, camera, background, reaching)
         statistics = ScreenStatistics(picture.means.detach(), picture.radii)
         if picture.means.requires_grad:
-            picture.means.register_hook(_keep_gradient(statistics))
+            picture.means.register_hook(_keep_gradient(statistics))  # type: ignore[no-untyped-call]
         return Rasterization(picture.image, picture.alpha, statistics)
 
     padded = next(count for count in _SPECIALISED_CHANNELS if count >= channels)
@@ -107,10 +107,11 @@ def rasterize(
         background = None if background is None else torch.nn.functional.pad(background, (0, padded - channels))
     statistics = ScreenStatistics(means.new_empty(means.shape[0], 2), means.new_empty(means.shape[0]))
     call = _Call(library, camera, world_to_camera, background, reaching, statistics)
+    tensors = (means, quaternions, scales, opacities, colors)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
-        image, alpha = _NativeRasterization.apply(means, quaternions, scales, opacities, colors, call)
+        image, alpha = _NativeRasterization.apply(*tensors, call)  # type: ignore[no-untyped-call]
     else:
-        image, alpha = call.forward((means, quaternions, scales, opacities, colors), _Context(library), keep_state=False)
+        image, alpha = call.forward(tensors, _Context(library), keep_state=False)
     return Rasterization(image[:channels] if padded != channels else image, alpha, statistics)
 
 
@@ -255,7 +256,7 @@ class _NativeRasterization(torch.autograd.Function):
         return image, alpha
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, image_gradient: Tensor | None, alpha_gradient: Tensor | None) -> tuple[Tensor | None, ...]:
         if image_gradient is None and alpha_gradient is None:
             return (None,) * 6

@@ -54,5 +54,7 @@ def benchmark_scene(count: int, resolution: int, channels: int = 3, seed: int = 
     view[0, 0] = view[2, 2] = math.cos(angle)
     view[0, 2], view[2, 0] = math.sin(angle), -math.sin(angle)
     view[2, 3] = distance
-    parts = (means, quaternions, scales, opacities, colors, view)
-    return BenchmarkScene(*(part.float().contiguous() for part in parts), Camera.centred(2.0 * resolution, resolution))
+    camera = Camera.centred(2.0 * resolution, resolution)
+    return BenchmarkScene(
+        means.float(), quaternions.float(), scales.float(), opacities.float(), colors.float(), view.float(), camera
+    )

@@ -38,7 +38,7 @@ def ssim(image: Tensor, target: Tensor, *, backend: str | None = None) -> Tensor
         raise ValueError("ssim needs at least one pixel")
     if library is None:
         return reference.ssim(image, target)
-    value: Tensor = _NativeSsim.apply(image, target, library)
+    value: Tensor = _NativeSsim.apply(image, target, library)  # type: ignore[no-untyped-call]
     return value
 
 
@@ -54,6 +54,6 @@ class _NativeSsim(torch.autograd.Function):
         return torch.tensor(value, dtype=image.dtype)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, None, None]:
         return (None if ctx.gradient is None else ctx.gradient * upstream), None, None

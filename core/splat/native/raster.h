@@ -122,8 +122,7 @@ void with_channels(int channels, F&& f) {
     switch (channels) {
 #define LIKENESS_CASE(n) \
     case n: f(std::integral_constant<int, n>{}); return;
-        LIKENESS_CASE(1) LIKENESS_CASE(3) LIKENESS_CASE(4) LIKENESS_CASE(5) LIKENESS_CASE(7) LIKENESS_CASE(8)
-        LIKENESS_CASE(10) LIKENESS_CASE(12) LIKENESS_CASE(16)
+        LIKENESS_CASE(1) LIKENESS_CASE(3) LIKENESS_CASE(5) LIKENESS_CASE(7) LIKENESS_CASE(10) LIKENESS_CASE(16)
 #undef LIKENESS_CASE
     }
 }
