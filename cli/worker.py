@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
         names = parse_queues(queues)
         settings = load_settings(**({"data_dir": data} if data is not None else {}))
-        raise typer.Exit(run_worker(settings, names, CorePipeline))
+        run_worker(settings, names, CorePipeline)
 
 
 def parse_queues(text: str) -> list[str]:

@@ -30,3 +30,5 @@ def configure_logs(stream: TextIO, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for chatty in ("celery", "kombu", "amqp", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

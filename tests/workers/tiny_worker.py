@@ -75,4 +75,4 @@ def count_steps(stage: str, steps: int, pause: float, folder: Path, context: Sta
 
 
 if __name__ == "__main__":
-    sys.exit(run_worker(load_settings(), sys.argv[1].split(","), TinyPipeline))
+    run_worker(load_settings(), sys.argv[1].split(","), TinyPipeline)
