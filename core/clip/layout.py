@@ -1,4 +1,4 @@
-"""A Clip: what the method learns from, as a folder of plain arrays. This file reads and writes it, and computes nothing.
+"""A Clip: what the method learns from, as a folder of plain arrays. This file reads and writes it; it computes nothing.
 
 Folder: `clip.json` (scalars), `frames.npy`, `labels.npy`, `plate.npy`, `tracks.npz`, `speech.npy`, `audio.wav`.
 Big arrays are memory-mapped, so memory does not grow with the clip's length.
@@ -50,6 +50,8 @@ class Reference:
     """[n, 3] the person's own rigid points in head space, metres."""
     lag_frames: int
     """Audio-video lag: the speech of frame f is found at frame f + lag."""
+    expression_range: npt.NDArray[np.float64] | None = None
+    """[2, 6] raw values that count as 0 and 1 of this person's expression; None: taken from the clip itself."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ class Clip:
     expression: npt.NDArray[np.float32]
     """[T, 6] upper face 0..1: brow inner up, brow down, brow outer up, eye wide, eye squint, blink."""
     speech: npt.NDArray[np.float32]
-    """[n, 384] Whisper tiny.en encoder at 50 Hz; step i is centred at 20 i ms of the clip plus margin (see `speech_zero`)."""
+    """[n, 384] Whisper tiny.en encoder at 50 Hz; step `speech_zero` + i is centred at 20 i ms of the clip."""
     speech_zero: int
-    """Index in `speech` of the step at the clip's time 0; steps before it are real context, or zeros where there is none."""
+    """Index in `speech` of the step at the clip's time 0; before it lies real context, or zeros where there is none."""
     start_frame: int
     """First frame of this clip in the 25 fps timeline of the source."""
 
@@ -113,6 +115,7 @@ class Clip:
             valid=self.valid,
             expression=self.expression,
             rigid_points=r.rigid_points,
+            **({} if r.expression_range is None else {"expression_range": r.expression_range}),
         )
         partial = self.folder / "clip.json.partial"
         partial.write_text(json.dumps(scalars, indent=1))
@@ -126,7 +129,13 @@ class Clip:
             data = {name: tracks[name] for name in tracks.files}
         shared = scalars["reference"]
         left, top, side = shared["crop"]
-        reference = Reference((left, top, side), shared["focal"], data["rigid_points"], shared["lag_frames"])
+        reference = Reference(
+            (left, top, side),
+            shared["focal"],
+            data["rigid_points"],
+            shared["lag_frames"],
+            data.get("expression_range"),
+        )
         return Clip(
             folder=folder,
             camera=Camera.centred(scalars["focal"], scalars["size"]),

@@ -1,0 +1,158 @@
+"""Labels of every frame, without a parsing network: where a class lies about this face, which colours it has, and where
+the person is, learned from a few key frames of the same clip.
+
+A first version of what issue 4 asks; measured and looked at in docs/clip.md. Must not know poses, files or speech.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+
+from core.clip.canonical import FACE_OVAL, LIPS_INNER, LIPS_OUTER
+from core.clip.colours import rough_labels
+from core.clip.face_frame import face_coordinates, hanging_hair, polygon, shoulder_height, similarity
+from core.clip.layout import Label
+from core.clip.person import SIDE, PersonSegmenter
+
+Floats = npt.NDArray[np.float32]
+Picture = npt.NDArray[np.uint8]
+
+KEY_FRAMES = 12
+_CLASSES = (Label.BACKGROUND, Label.HAIR, Label.SKIN, Label.TORSO)
+_BORDER = SIDE // 4
+"""Room around the reference picture, so that a class seen near its border is known a little beyond it."""
+_COLOUR_WEIGHT = 0.7
+_PERSON_WEIGHT = 0.75
+_BINS = 32
+_NEVER = -1e3
+_INNER_FACE = 0.85
+_FRINGE_HEIGHT = 0.2
+_SMALLEST_TORSO = 100
+"""Pixels at the working size."""
+
+
+@dataclass(frozen=True)
+class ParsingModel:
+    """What one clip's classes look like, at the working size (256 pixels)."""
+
+    reference: Floats
+    """[478, 2] mean landmarks; the place of `place`'s origin is (-64, -64) from theirs."""
+    place: Floats
+    """[384, 384, 4] log prior of each class around the reference face."""
+    colour: Floats
+    """[32 * 32 * 32, 4] log likelihood of each LAB bin in each class."""
+
+
+def fit_parsing(frames: list[Picture], landmarks: list[Floats], segmenter: PersonSegmenter) -> ParsingModel:
+    """Learn the classes of a clip from key frames.
+
+    Args:
+        frames: pictures [S, S, 3], each with a face.
+        landmarks: [478, 2+] of each, in pixels of the picture.
+        segmenter: where the person is.
+    """
+    scale = SIDE / frames[0].shape[0]
+    points = [one[:, :2].astype(np.float32) * scale for one in landmarks]
+    reference = np.mean(points, axis=0, dtype=np.float32)
+    side = SIDE + 2 * _BORDER
+    counts = np.full((side, side, len(_CLASSES)), 1e-3, np.float32)
+    colours = np.zeros((_BINS**3, len(_CLASSES)), np.float32)
+    for frame, here in zip(frames, points, strict=True):
+        small = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        labels = rough_labels(small, here, segmenter.probability(small))
+        labels[(labels == Label.LIPS) | (labels == Label.MOUTH)] = Label.SKIN
+        masks = np.stack([(labels == one) for one in _CLASSES], -1).astype(np.float32)
+        counts += cv2.warpAffine(masks, _to_reference(here, reference), (side, side))
+        bins = _colour_bins(small).ravel()
+        for number in range(len(_CLASSES)):
+            colours[:, number] += np.bincount(bins, masks[..., number].ravel(), minlength=_BINS**3)
+    return ParsingModel(reference, _place_prior(counts, reference), _colour_likelihood(colours))
+
+
+def _place_prior(counts: Floats, reference: Floats) -> Floats:
+    prior = cv2.GaussianBlur(counts, (0, 0), 2.5) + 0.02
+    prior = np.log(prior / prior.sum(-1, keepdims=True))
+    right, up = face_coordinates(reference + _BORDER, *prior.shape[:2])
+    hair, skin, torso = 1, 2, 3
+    # Hair and skin end at the chin, or a jacket turns into hair; below, hair counts as torso and stays as recorded.
+    prior[..., hair] -= np.clip((-0.40 - up) / 0.03, 0, 1) * 30 + np.clip((-0.15 - up) / 0.2, 0, 1) * 3
+    prior[..., skin] -= np.clip((-0.42 - up) / 0.03, 0, 1) * 30
+    prior[..., torso] -= np.clip((up - shoulder_height(right)) / 0.05, 0, 1) * 30
+    return np.asarray(prior, np.float32)
+
+
+def _colour_likelihood(counts: Floats) -> Floats:
+    cube = gaussian_filter(counts.reshape(_BINS, _BINS, _BINS, -1), (0.8, 0.8, 0.8, 0))
+    share = cube / np.maximum(cube.sum((0, 1, 2)), 1) + 1e-6
+    return np.asarray(np.log(share).reshape(_BINS**3, -1), np.float32)
+
+
+def _colour_bins(rgb: Picture) -> npt.NDArray[np.int32]:
+    """[H, W, 3] -> [H, W] bin numbers: lightness in steps of 8, chroma in steps of 4 (skin and hair lie close)."""
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).astype(np.int32)
+    chroma = np.clip((lab[..., 1:] - 64) >> 2, 0, _BINS - 1)
+    return np.asarray(((lab[..., 0] >> 3) * _BINS + chroma[..., 0]) * _BINS + chroma[..., 1], np.int32)
+
+
+def _to_reference(landmarks: Floats, reference: Floats) -> npt.NDArray[np.float64]:
+    matrix = similarity(landmarks, reference)
+    matrix[:, 2] += _BORDER
+    return matrix
+
+
+def parse_frame(
+    model: ParsingModel, frame: Picture, landmarks: npt.NDArray[np.floating], segmenter: PersonSegmenter
+) -> npt.NDArray[np.uint8]:
+    """Labels [S, S] of a picture [S, S, 3] whose face has `landmarks` [478, 2+] in its pixels."""
+    side = frame.shape[0]
+    small = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    here = landmarks[:, :2].astype(np.float32) * (SIDE / side)
+    scores = cv2.warpAffine(
+        model.place, _to_reference(here, model.reference), (SIDE, SIDE),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    scores += _COLOUR_WEIGHT * model.colour[_colour_bins(small)]
+    person = np.clip(segmenter.probability(small), 0.02, 0.98)
+    odds = _PERSON_WEIGHT * np.log(person / (1 - person))
+    scores[..., 0] -= odds
+    scores[..., 1:] += odds[..., None]
+    scores = cv2.GaussianBlur(scores, (0, 0), 1)
+    _, up = face_coordinates(here, SIDE, SIDE)
+    hair = scores.argmax(-1) == 1
+    scores[..., 1][hair & ~hanging_hair(hair, up)] = _NEVER
+    coarse = scores.argmax(-1).astype(np.uint8)
+    _drop_islands(coarse, scores, polygon(here, FACE_OVAL, SIDE, SIDE))
+    fine = cv2.resize(scores, (side, side), interpolation=cv2.INTER_LINEAR)
+    return _with_face(fine.argmax(-1), landmarks, side)
+
+
+def _drop_islands(coarse: Picture, scores: Floats, face: npt.NDArray[np.bool_]) -> None:
+    """Forbid, in `scores`, head pixels that don't hang together with the face, and crumbs of torso."""
+    head = ((coarse == 1) | (coarse == 2) | face).astype(np.uint8)
+    _, parts = cv2.connectedComponents(head)
+    inside = np.bincount(parts[face], minlength=int(parts.max()) + 1)
+    inside[0] = 0
+    astray = (head > 0) & (parts != inside.argmax())
+    scores[..., 1:3][astray] = _NEVER
+    _, parts, stats, _ = cv2.connectedComponentsWithStats((coarse == 3).astype(np.uint8))
+    small = np.nonzero(stats[:, cv2.CC_STAT_AREA] < _SMALLEST_TORSO)[0]
+    scores[..., 3][np.isin(parts, small[small > 0])] = _NEVER
+
+
+def _with_face(classes: npt.NDArray[np.int64], landmarks: npt.NDArray[np.floating], side: int) -> npt.NDArray[np.uint8]:
+    labels = np.array(_CLASSES, np.uint8)[classes]
+    labels[polygon(landmarks, FACE_OVAL, side, side) & (labels != Label.HAIR)] = Label.SKIN
+    # A fringe may cover the forehead and strands the cheeks' rim; dark spots further in are eyes.
+    oval = landmarks[list(FACE_OVAL), :2]
+    inner = landmarks.copy()
+    inner[list(FACE_OVAL), :2] = oval.mean(0) + _INNER_FACE * (oval - oval.mean(0))
+    _, up = face_coordinates(landmarks, side, side)
+    labels[polygon(inner, FACE_OVAL, side, side) & (up < _FRINGE_HEIGHT)] = Label.SKIN
+    labels[polygon(landmarks, LIPS_OUTER, side, side)] = Label.LIPS
+    labels[polygon(landmarks, LIPS_INNER, side, side)] = Label.MOUTH
+    return labels
