@@ -15,6 +15,8 @@ from core.errors import BundleError
 
 MAX_HEADER_BYTES = 2**20
 MAX_GAUSSIANS = 500_000
+MAX_WIDTH = 4096
+"""Of a field's layers, as the metadata names them: the reader allocates them before it fills them."""
 
 
 def avatar_bytes(avatar: Avatar) -> bytes:
@@ -30,15 +32,19 @@ def parse_avatar(data: bytes) -> Avatar:
     """
     try:
         tensors = load(data)
+        _check_finite(tensors)
         avatar = Avatar.from_tensors(tensors, _metadata(data))
         for branch in (avatar.face, avatar.mouth):
             _check_shapes(branch)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, struct.error, RecursionError):
         raise _damaged("can't be read") from None
+    return avatar
+
+
+def _check_finite(tensors: dict[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise _damaged(f"holds a {name} that is no number")
-    return avatar
+            raise ValueError(f"{name} is not finite")
 
 
 def _metadata(data: bytes) -> dict[str, str]:
@@ -47,7 +53,10 @@ def _metadata(data: bytes) -> dict[str, str]:
     if length > min(MAX_HEADER_BYTES, len(data) - 8):
         raise ValueError("header too long")
     metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    return {str(key): str(value) for key, value in metadata.items()}
+    texts = {str(key): str(value) for key, value in metadata.items()}
+    if any(text.lstrip("-").isdigit() and not 0 <= int(text) <= MAX_WIDTH for text in texts.values()):
+        raise ValueError("a field of absurd width")
+    return texts
 
 
 def _check_shapes(branch: Gaussians) -> None:

@@ -48,22 +48,25 @@ class Portrait:
         return self.tracks.count
 
 
-def person_matte(
-    filled: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], plate: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
+def person_matte(frame: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """How much of each backdrop pixel is the person: torso, and what was filled in above it under the head.
 
+    The backdrop is made once before black and once before white; where the two differ, the background shows through.
+
     Args:
-        filled: [S, S, 3] the backdrop.
+        frame: [S, S, 3] sRGB, the recorded picture.
         labels: [S, S] values of `Label`.
-        plate: [S, S, 3] the background without the person.
 
     Returns:
         [S, S] 0..255, soft at the edge.
     """
-    person = (labels == Label.TORSO) | (filled != plate).any(axis=2)
-    matte = person.astype(np.uint8) * 255
-    return np.asarray(cv2.GaussianBlur(matte, (0, 0), MATTE_SOFTNESS * labels.shape[0] / 512), np.uint8)
+    outside = (labels == Label.BACKGROUND)[..., None]
+    black, white = (
+        backdrop(np.where(outside, shade, frame), labels, np.full_like(frame, shade)).astype(np.float32)
+        for shade in (np.uint8(0), np.uint8(255))
+    )
+    matte = np.clip(255 - (white - black).mean(axis=2), 0, 255)
+    return np.asarray(cv2.GaussianBlur(matte, (0, 0), MATTE_SOFTNESS * labels.shape[0] / 512) + 0.5).astype(np.uint8)
 
 
 def clip_tracks(clip: Clip) -> Tracks:
@@ -93,10 +96,9 @@ def build_portrait(clip: Clip, folder: Path, context: StageContext) -> dict[str,
     ):
         for index in range(clip.count):
             context.check()
-            labels = clip.labels[index]
-            filled = backdrop(clip.frames[index], labels, clip.plate)
-            backdrops.write(filled)
-            matte = person_matte(filled, labels, clip.plate)
+            frame, labels = np.asarray(clip.frames[index]), np.asarray(clip.labels[index])
+            backdrops.write(backdrop(frame, labels, clip.plate))
+            matte = person_matte(frame, labels)
             mattes.write(np.repeat(matte[..., None], 3, axis=2))
     return {**videos, TRACKS: clip_tracks(clip).to_bytes()}
 

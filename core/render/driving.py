@@ -19,7 +19,9 @@ SILENT_DBFS = -50.0
 DYNAMIC_RANGE_DB = 32.0
 """A step this far below the recording's loud steps is silent too: room noise, breath."""
 HOLD_STEPS = 6
-"""120 ms: speech counts as on so long before and after; pauses under twice that (a closure of p or t) stay speech."""
+"""120 ms: speech counts as on so long before and after, so that a closure (p, t, k) stays speech."""
+BRIDGED_STEPS = 10
+"""200 ms: silences that are then as short are bridged, so that the mouth does not flicker."""
 FADE_STEPS = 5
 """100 ms from full speech to full silence."""
 
@@ -75,7 +77,8 @@ def voice_gate(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     level = loudness(samples)
     threshold = max(SILENT_DBFS, float(np.percentile(level, 95)) - DYNAMIC_RANGE_DB)
     speech = binary_dilation(level > threshold, iterations=HOLD_STEPS)
-    speech = binary_closing(np.pad(speech, FADE_STEPS, mode="edge"), iterations=FADE_STEPS)[FADE_STEPS:-FADE_STEPS]
+    bridge = BRIDGED_STEPS // 2
+    speech = binary_closing(np.pad(speech, bridge, mode="edge"), iterations=bridge)[bridge:-bridge]
     return np.asarray(uniform_filter1d(speech.astype(np.float32), FADE_STEPS, mode="nearest").clip(0, 1), np.float32)
 
 

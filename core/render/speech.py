@@ -34,6 +34,8 @@ MINIMUM_SIZE, MAXIMUM_SIZE = 64, 2048
 STAGE = "render"
 _PADDING_STEPS = 50
 """1 s of silence before and after the speech, so that the first and last windows hear silence and not nothing."""
+_QUIET_STEPS = slice(10, 40)
+"""Steps of the padding far enough from its ends: what silence sounds like to the encoder beside this voice."""
 _REPORT_EVERY = 5
 
 
@@ -58,24 +60,19 @@ def prepare_speech(samples: npt.NDArray[np.float32]) -> DrivingSpeech:
 
     Args:
         samples: [n] float32, 16 kHz mono.
-
-    Raises:
-        InputRefusedError: `audio_silent`.
     """
-    check_speech_level(samples)
     padding = np.zeros(_PADDING_STEPS * SAMPLE_RATE // 50, np.float32)
     padded = np.concatenate([padding, samples, padding])
     features = reduce_speech(encode_speech(padded))
-    silence = reduce_speech(encode_speech(np.zeros(2 * SAMPLE_RATE, np.float32)))[25:75].mean(0)
+    silence = np.concatenate([features[_QUIET_STEPS], features[len(features) - _PADDING_STEPS :][_QUIET_STEPS]]).mean(0)
     gate = voice_gate(padded)[: len(features)]
     return DrivingSpeech(fade_to_silence(features, gate, silence), _PADDING_STEPS, frame_count(len(samples)))
 
 
-def backdrops(portrait: Portrait, size: int, background: str | None) -> Callable[[int], Frame]:
-    """Recorded frame number -> the backdrop at `size`, with the background replaced where one is chosen."""
-    if background is None:
+def backdrops(portrait: Portrait, size: int, chosen: Frame | None) -> Callable[[int], Frame]:
+    """Recorded frame number -> the backdrop at `size`, before the `chosen` background [size, size, 3] where one is."""
+    if chosen is None:
         return lambda index: resize_square(np.asarray(portrait.backdrops[index]), size)
-    chosen = load_background(background, size)
     mattes = portrait.mattes
     if mattes is None:
         raise ValueError("replacing the background needs the portrait's mattes")
@@ -120,7 +117,11 @@ def render_speech(
     opened = read_bundle(bundle)
     side = _checked_size(size if size is not None else opened.manifest.size)
     synthesiser = open_synthesiser(opened, side)
-    speech = prepare_speech(decode_audio(audio))
+    chosen = load_background(background, side) if background is not None else None
+    samples = decode_audio(audio)
+    check_speech_level(samples)
+    context.check()
+    speech = prepare_speech(samples)
     context.report(STAGE, 0.02)
     stopwatch = Stopwatch()
     mark = DisclosureLabel.for_size(side, side) if label else None
@@ -131,7 +132,7 @@ def render_speech(
             Motion(portrait.tracks.rotations, portrait.tracks.translations, portrait.tracks.expression),
             ping_pong(speech.frames, portrait.count),
             speech.windows,
-            backdrops(portrait, side, background),
+            backdrops(portrait, side, chosen),
             stopwatch,
         )
         with VideoWriter(output, side, side, fps=FPS, audio=audio) as writer, FrameStream(writer) as stream:
