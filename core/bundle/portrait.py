@@ -79,6 +79,7 @@ def clip_tracks(clip: Clip) -> Tracks:
         valid=clip.valid.astype(np.bool_),
         lip_boxes=np.nan_to_num(np.concatenate([lips.min(1), lips.max(1)], axis=1)).astype(np.float32),
         rigid_points=clip.reference.rigid_points.astype(np.float64),
+        expression_range=clip.reference.expression_range,
     )
 
 
@@ -121,7 +122,9 @@ def open_portrait(bundle: Bundle, folder: Path, *, with_matte: bool) -> Portrait
 def reference(bundle: Bundle) -> Reference:
     """What another clip of the same recording must share with the bundle's own."""
     manifest, tracks = bundle.manifest, Tracks.from_bytes(bundle.read(TRACKS))
-    return Reference(manifest.crop, manifest.reference_focal, tracks.rigid_points, manifest.lag_frames)
+    return Reference(
+        manifest.crop, manifest.reference_focal, tracks.rigid_points, manifest.lag_frames, tracks.expression_range
+    )
 
 
 def _decode(bundle: Bundle, name: str, folder: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:

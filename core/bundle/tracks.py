@@ -13,6 +13,7 @@ from core.errors import BundleError
 
 MAX_FRAMES = 25 * 60 * 10
 """Ten minutes: more frames than a portrait has use for."""
+MAX_POINTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Tracks:
     rigid_points: npt.NDArray[np.float64]
     """[n, 3] head space, metres; another clip of the same person is tracked with them."""
 
+    expression_range: npt.NDArray[np.float64] | None = None
+    """[2, 6] raw values that count as 0 and 1 of this person's expression, as in `Reference`."""
+
     @property
     def count(self) -> int:
         """Number of frames T."""
@@ -39,7 +43,8 @@ class Tracks:
 
     def to_bytes(self) -> bytes:
         """The tracks as one safetensors file."""
-        return save({name: np.ascontiguousarray(getattr(self, name)) for name in _SHAPES})
+        arrays = {name: getattr(self, name) for name in _SHAPES}
+        return save({name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None})
 
     @staticmethod
     def from_bytes(data: bytes) -> Tracks:
@@ -55,18 +60,27 @@ class Tracks:
         count = arrays["rotations"].shape[0] if "rotations" in arrays and arrays["rotations"].ndim == 3 else 0
         if not 0 < count <= MAX_FRAMES:
             raise _damaged("hold no usable number of frames")
-        for name, (kind, tail) in _SHAPES.items():
-            array = arrays.get(name)
-            length = count if name != "rigid_points" else (array.shape[0] if array is not None and array.ndim else 0)
-            if array is None or array.dtype != kind or array.shape != (length, *tail) or length > 10**5:
-                raise _damaged(f"have no usable {name}")
-            if not np.isfinite(array).all():
-                raise _damaged(f"hold a {name} that is no number")
-        tracks = Tracks(**{name: arrays[name] for name in _SHAPES})
+        for name in _SHAPES:
+            if name in arrays or name not in _OPTIONAL:
+                _check_array(name, arrays.get(name), count)
+        tracks = Tracks(**{name: arrays[name] for name in _SHAPES if name in arrays})
         products = tracks.rotations @ tracks.rotations.transpose(0, 2, 1)
         if np.abs(products - np.eye(3)).max() > 1e-3 or (np.linalg.det(tracks.rotations) < 0).any():
             raise _damaged("hold a matrix that is no rotation")
+        limits = tracks.expression_range
+        if limits is not None and not (limits[1] > limits[0]).all():
+            raise _damaged("hold an empty range of expression")
         return tracks
+
+
+def _check_array(name: str, array: npt.NDArray[np.generic] | None, count: int) -> None:
+    kind, tail = _SHAPES[name]
+    lengths = {"rigid_points": array.shape[0] if array is not None and array.ndim else 0, "expression_range": 2}
+    length = lengths.get(name, count)
+    if array is None or array.dtype != kind or array.shape != (length, *tail) or length > MAX_POINTS:
+        raise _damaged(f"have no usable {name}")
+    if not np.isfinite(array.astype(np.float64)).all():
+        raise _damaged(f"hold a {name} that is no number")
 
 
 _SHAPES: dict[str, tuple[type, tuple[int, ...]]] = {
@@ -76,7 +90,9 @@ _SHAPES: dict[str, tuple[type, tuple[int, ...]]] = {
     "valid": (np.bool_, ()),
     "lip_boxes": (np.float32, (4,)),
     "rigid_points": (np.float64, (3,)),
+    "expression_range": (np.float64, (6,)),
 }
+_OPTIONAL = ("expression_range",)
 
 
 def _damaged(reason: str) -> BundleError:

@@ -47,7 +47,9 @@ def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     clip = Clip(
         folder=folder,
         camera=Camera.centred(110.0, SIZE),
-        reference=Reference((4, -2, 500), 880.0, generator.normal(0, 0.05, (9, 3)), 1),
+        reference=Reference(
+            (4, -2, 500), 880.0, generator.normal(0, 0.05, (9, 3)), 1, np.stack([np.zeros(6), np.ones(6)])
+        ),
         frames=np.stack(pictures),
         labels=np.stack(labels),
         plate=picture_and_labels(0)[0] * 0 + np.array([60, 90, 120], np.uint8),

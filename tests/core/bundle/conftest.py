@@ -44,6 +44,7 @@ def make_tracks(count: int = 5) -> Tracks:
         valid=np.ones(count, bool),
         lip_boxes=generator.random((count, 4)).astype(np.float32),
         rigid_points=generator.normal(size=(7, 3)),
+        expression_range=np.stack([np.zeros(6), np.full(6, 0.5)]),
     )
 
 

@@ -33,12 +33,16 @@ def forged(tracks: Tracks, name: str) -> bytes:
         arrays["expression"] = arrays["expression"].astype(np.float64)
     elif name == "missing":
         del arrays["valid"]
+    elif name == "no range":
+        arrays["expression_range"][1] = 0
     elif name == "empty":
         arrays = {key: value[:0] for key, value in arrays.items()}
     return save(arrays)
 
 
-@pytest.mark.parametrize("name", ["mirrored", "stretched", "infinite", "short", "other type", "missing", "empty"])
+@pytest.mark.parametrize(
+    "name", ["mirrored", "stretched", "infinite", "short", "other type", "missing", "empty", "no range"]
+)
 def test_forged_tracks_are_damaged(tracks: Tracks, name: str) -> None:
     with pytest.raises(BundleError) as caught:
         Tracks.from_bytes(forged(tracks, name))
@@ -55,3 +59,8 @@ def test_other_bytes_are_damaged(data: bytes) -> None:
 def test_non_contiguous_arrays_are_written_right(tracks: Tracks) -> None:
     flipped = replace(tracks, translations=np.asfortranarray(tracks.translations))
     np.testing.assert_array_equal(Tracks.from_bytes(flipped.to_bytes()).translations, tracks.translations)
+
+
+def test_tracks_without_a_calibrated_expression_are_whole_too(tracks: Tracks) -> None:
+    plain = replace(tracks, expression_range=None)
+    assert Tracks.from_bytes(plain.to_bytes()).expression_range is None
