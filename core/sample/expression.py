@@ -21,7 +21,7 @@ from scipy.interpolate import PchipInterpolator
 
 from core.sample.geometry import Head
 
-Float = npt.NDArray[np.float64]
+Float = npt.NDArray[np.floating]
 
 INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
@@ -51,7 +51,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Displacement fields over some points [..., 3], metres."""
+    """Displacement fields over some points [..., 3], metres; in the points' own precision."""
 
     jaw_weight: Float
     """[...] how much a point turns with the jaw bone while the lips part with it."""
@@ -69,11 +69,12 @@ class Sheet:
         angle = face.jaw / 0.1
         weight = self.jaw_weight_closed + (self.jaw_weight - self.jaw_weight_closed) * face.part
         turn = weight * angle
-        y = self.points[..., 1] - self.hinge[1]
-        z = self.points[..., 2] - self.hinge[2]
+        y = self.points[..., 1] - float(self.hinge[1])
+        z = self.points[..., 2] - float(self.hinge[2])
         moved = self.points + self.relax * (1 - 0.22 * face.part) + self.wide * face.wide + self.brow * face.brow
-        moved[..., 1] += y * (np.cos(turn) - 1) - z * np.sin(turn)
-        moved[..., 2] += y * np.sin(turn) + z * (np.cos(turn) - 1)
+        along, across = np.cos(turn) - 1, np.sin(turn)
+        moved[..., 1] += y * along - z * across
+        moved[..., 2] += y * across + z * along
         return moved
 
 
@@ -157,7 +158,8 @@ def build_sheet(points: Float, mouth: MouthLine, landmarks: Float, upper: bool) 
     for centre in brows:
         brow[..., 1] += 0.004 * np.exp(-0.5 * ((x - centre[0]) / 0.02) ** 2 - 0.5 * ((y - centre[1] - 0.004) / 0.011) ** 2)
     hinge = np.array(HINGE) + np.array([0.0, landmarks[[127, 356], 1].mean() - 0.015, landmarks[[127, 356], 2].mean()])
-    return Sheet(weight, closed, relax, wide, brow, points, hinge)
+    fields = (np.asarray(field, points.dtype) for field in (weight, closed, relax, wide, brow))
+    return Sheet(*fields, points=points, hinge=hinge)
 
 
 @dataclass(frozen=True)
@@ -229,12 +231,14 @@ def moved_landmarks(head: Head, mouth: MouthLine, pixels: Float, lids: tuple[Lid
     start = head.landmarks.copy()
     size = head.points.shape[0]
     for lid, above, below in zip(lids, UPPER_LIDS, LOWER_LIDS, strict=True):
-        for index, at in [(i, 2) for i in above] + [(i, 3) for i in below]:
-            x = pixels[index, 0]
-            height = float(lid.lines(np.array(x), face.blink)[at])
-            row, column = min(int(height), size - 1), min(int(x), size - 1)
-            there = head.points[row, column] - head.points[min(int(pixels[index, 1]), size - 1), column]
-            start[index] = head.landmarks[index] + there
+        if face.blink == 0:
+            continue
+        for points, line in ((above, 2), (below, 3)):
+            index = list(points)
+            height = lid.lines(pixels[index, 0], face.blink)[line]
+            column = np.clip(pixels[index, 0].astype(int), 0, size - 1)
+            there = head.points[np.clip(height.astype(int), 0, size - 1), column]
+            start[index] += there - head.points[np.clip(pixels[index, 1].astype(int), 0, size - 1), column]
     for number, lid in enumerate(lids):
         iris = range(468 + 5 * number, 473 + 5 * number)
         index = list(iris)
@@ -243,8 +247,9 @@ def moved_landmarks(head: Head, mouth: MouthLine, pixels: Float, lids: tuple[Lid
         start[index, 0] += face.gaze[0] * weight * metres
         start[index, 1] -= face.gaze[1] * weight * metres
     contact = mouth.contact(start[:, 0])
-    is_upper = np.array([i in UPPER_LIP_POINTS or (y > c) for i, (y, c) in enumerate(zip(start[:, 1], contact, strict=True))])
-    is_upper[[14, 87, 178, 88, 95, 317, 402, 318, 324]] = False
+    is_upper = start[:, 1] > contact
+    is_upper[list(UPPER_LIP_POINTS)] = True
+    is_upper[list(INNER_LOWER[1:-1])] = False
     above_sheet = build_sheet(start, mouth, head.landmarks, True).displaced(face)
     below_sheet = build_sheet(start, mouth, head.landmarks, False).displaced(face)
     return np.where(is_upper[:, None], above_sheet, below_sheet)

@@ -26,7 +26,7 @@ from core.sample.geometry import build_head, project
 from core.sample.motion import NECK_BASE, Motion, move
 from core.sample.phones import SPEECH_A, SPEECH_B, TALK, TimedPhone, speak
 from core.sample.portrait import load_portrait, original_crop, regions
-from core.sample.renderer import Pose, Renderer
+from core.sample.renderer import LOWER_LIP, UPPER_LIP, Pose, Renderer
 from core.sample.voice import RATE, Voice, synthesise
 
 VERSION = 1
@@ -36,8 +36,6 @@ DRIVERS = {"a": (SPEECH_A, Voice(pitch=118.0, tract=0.86, breath=0.02)), "b": (S
 LEAD = 0.4
 """Seconds of silence before the first sound."""
 GRAIN = 1.5 / 255
-
-UPPER_LIP, LOWER_LIP = 13, 14
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from scipy.interpolate import RBFInterpolator
 
 from core.camera import Camera
 
-Float = npt.NDArray[np.float64]
+Float = npt.NDArray[np.floating]
 
 FOCAL = 900.0
 """Focal length in pixels of a 512-pixel picture."""
@@ -58,8 +58,8 @@ class Head:
 
 
 def project(points: Float, rotation: Float, translation: Float, camera: Camera) -> Float:
-    """Head-space points [..., 3] -> pixels [..., 2]."""
-    seen = points @ rotation.T + translation
+    """Head-space points [..., 3] -> pixels [..., 2], in the points' precision."""
+    seen = points @ rotation.T.astype(points.dtype) + translation.astype(points.dtype)
     x = camera.fx * seen[..., 0] / seen[..., 2] + camera.cx
     y = camera.fy * seen[..., 1] / seen[..., 2] + camera.cy
     return np.stack([x, y], axis=-1)
@@ -112,6 +112,17 @@ def _control_points(
     )
 
 
+def _smoothed(depth: npt.NDArray[np.float32], oval: Float, scale: float) -> npt.NDArray[np.float32]:
+    """The face keeps its relief; towards the oval and beyond it the sheet is smoother, or outlines would ripple."""
+    inside = np.zeros(depth.shape, np.float32)
+    middle = oval.mean(0)
+    cv2.fillPoly(inside, [np.round(middle + 0.8 * (oval - middle)).astype(np.int32)], 1.0)
+    inside = cv2.GaussianBlur(inside, (0, 0), 9.0 * scale)
+    fine = cv2.GaussianBlur(depth, (0, 0), 2.0 * scale, borderType=cv2.BORDER_REPLICATE)
+    coarse = cv2.GaussianBlur(depth, (0, 0), 9.0 * scale, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(coarse + (fine - coarse) * inside, np.float32)
+
+
 def build_head(
     landmarks: Float, canonical: Float, head_alpha: npt.NDArray[np.float32], size: int
 ) -> Head:
@@ -137,7 +148,7 @@ def build_head(
     coarse = np.minimum(coarse, float(depth[168]) + RIM_BEHIND_BRIDGE + 0.02)
     centres = ((np.arange(size) + 0.5) / size * 128).astype(np.float32)
     dense = cv2.remap(coarse, *np.meshgrid(centres, centres), cv2.INTER_LINEAR)
-    dense = cv2.GaussianBlur(dense, (0, 0), 2.5 * scale, borderType=cv2.BORDER_REPLICATE).astype(np.float64)
+    dense = _smoothed(dense, pixels[list(FACE_OVAL)], scale).astype(np.float64)
     at = pixels.astype(np.float32) - 0.5
     own_depth = cv2.remap(dense, at[:, :1], at[:, 1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()
     grid = np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5), -1)

@@ -33,8 +33,9 @@ PERSON_OUTLINE = (
 )  # fmt: skip
 NECK_SIDES = ((171, 388), (174, 290), (303, 290), (311, 350), (311, 380))
 """Where the neck goes on behind the jaw: a polygon."""
-RING_END = ((150, 297), (184, 299), (184, 372), (150, 372))
-"""Where the suit's ring and its dark inside go on behind the jaw."""
+RING_END = ((146, 280), (190, 280), (190, 372), (146, 372))
+"""Where the suit's ring goes on behind the jaw: there it is the mirror image of itself, about RING_APEX."""
+RING_APEX = 153
 CLUTTER = ((492, 395, 20, 75),)
 """Left, top, width, height of what the plate must lose (a corner of the desk)."""
 
@@ -141,7 +142,9 @@ def _torso(image: Float, person: Float, head: Float) -> tuple[Float, Float]:
     neck, ring = _polygon(NECK_SIDES), _polygon(RING_END)
     near_head = cv2.dilate(head, _disc(4)) > 0.02
     body = person * (1 - (cv2.dilate(head, _disc(2)) > 0.02))
-    alpha = np.maximum(body, np.maximum(neck, ring) * person * near_head)
+    mirror = np.abs(2 * RING_APEX - np.arange(WORK)) % WORK
+    ring = ring * near_head * (1 - head[:, mirror])
+    alpha = np.maximum(body, np.maximum(neck * person * near_head, ring * person[:, mirror]))
     beside = np.s_[285:349, 305:350]
     alpha[beside] = np.minimum(alpha[beside], neck[beside])
     hidden = ((alpha > 0) & near_head).astype(np.uint8)
@@ -150,7 +153,9 @@ def _torso(image: Float, person: Float, head: Float) -> tuple[Float, Float]:
     filled = cv2.inpaint(known, hidden, 9, cv2.INPAINT_TELEA).astype(np.float32) / 255
     depth = cv2.distanceTransform(hidden, cv2.DIST_L2, 3) / 40.0
     shaded = filled * (1 - 0.35 * np.clip(depth, 0, 1)[..., None])
-    return np.where(hidden[..., None] > 0, shaded, colours).astype(np.float32), np.asarray(alpha, np.float32)
+    ring = (ring * (1 - neck))[..., None]
+    shaded = shaded * (1 - ring) + image[:, mirror] * ring
+    return np.where(near_head[..., None], shaded, colours).astype(np.float32), np.asarray(alpha, np.float32)
 
 
 def _head_matte(person: Float, landmarks: npt.NDArray[np.float64]) -> Float:

@@ -28,13 +28,15 @@ from core.sample.expression import (
 from core.sample.geometry import Head, project
 from core.sample.portrait import Portrait
 
-Float = npt.NDArray[np.float64]
+Float = npt.NDArray[np.floating]
 Image = npt.NDArray[np.float32]
 
 STEPS = 5
 """Fixed-point iterations; the residual is below 0.05 px at 10 degrees of yaw."""
 TEETH_BEHIND_LIPS = 0.004
-"""Metres."""
+NECK_BEHIND_CHIN = 0.05
+"""Metres, both."""
+UPPER_LIP, LOWER_LIP, CHIN = 13, 14, 152
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,16 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Patch:
+    """A regular grid of the portrait's pixels with their points in head space."""
+
+    points: Image
+    """[h, w, 3] metres."""
+    pixels: Image
+    """[h, w, 2] where the portrait shows them."""
+
+
+@dataclass(frozen=True)
 class Box:
     """A rectangle of pixels that a sheet is evaluated in."""
 
@@ -77,6 +89,15 @@ class Box:
         """Rows and columns."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    def grown(self, margin: int, size: int) -> Box:
+        """The box with a margin, inside a picture of `size`."""
+        return Box(
+            max(0, self.left - margin),
+            max(0, self.top - margin),
+            min(size, self.right + margin),
+            min(size, self.bottom + margin),
+        )
+
 
 def _sample(image: npt.NDArray[np.float32], at: Image, cubic: bool = False) -> Image:
     """Values of an image at pixel coordinates [h, w, 2] (centres at +0.5)."""
@@ -86,22 +107,21 @@ def _sample(image: npt.NDArray[np.float32], at: Image, cubic: bool = False) -> I
     )
 
 
-def _inverse(shift: Image, origin: tuple[float, float], step: float, box: Box, steps: int = STEPS) -> Image:
-    """Source position of every pixel of `box`, given forward shifts sampled on a grid.
+def _inverse(shift: Image, pixels: Image, box: Box, steps: int = STEPS) -> Image:
+    """Source position [h, w, 2] of every pixel of `box`.
 
     Args:
-        shift: [h, w, 2] displacement of the source points origin + step * (column, row).
-        origin: pixel position (x, y) of the grid's first sample.
-        step: grid spacing in pixels.
+        shift: [n, m, 2] displacement, portrait to picture, of a regular grid of portrait pixels.
+        pixels: [n, m, 2] the grid.
         box: output pixels.
     """
     x, y = np.meshgrid(np.arange(box.left, box.right) + 0.5, np.arange(box.top, box.bottom) + 0.5)
     target = np.stack([x, y], -1).astype(np.float32)
-    source = target.copy()
+    step = pixels[0, 1, 0] - pixels[0, 0, 0]
+    source = target
     for _ in range(steps):
-        column = (source[..., 0] - origin[0]) / step
-        row = (source[..., 1] - origin[1]) / step
-        source = target - cv2.remap(shift, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        place = (source - pixels[0, 0]) / step
+        source = target - cv2.remap(shift, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return source
 
 
@@ -123,21 +143,32 @@ class Renderer:
         self.mouth = MouthLine.of(head.landmarks)
         self.lids = build_lids(self.pixels)
         self.stride = 2 if self.size > 300 else 1
-        s, k = self.stride, self.scale
-        self.grid_origin = (s / 2, s / 2)
-        centre = self.pixels[[13, 14]].mean(0)
-        self.lower_box = self._box(centre[0] - 120 * k, centre[1] - 60 * k, centre[0] + 120 * k, centre[1] + 140 * k)
-        self.mouth_box = self._box(centre[0] - 72 * k, centre[1] - 50 * k, centre[0] + 72 * k, centre[1] + 75 * k)
-        grid = head.points
-        if s > 1:
-            grid = cv2.resize(head.points, (self.size // s, self.size // s), interpolation=cv2.INTER_AREA)
-        self.upper_sheet = build_sheet(grid, self.mouth, head.landmarks, upper=True)
-        self.lower_sheet = build_sheet(grid, self.mouth, head.landmarks, upper=False)
-        camera_points = grid @ head.rotation.T + head.translation
-        behind = camera_points * (1 + TEETH_BEHIND_LIPS / camera_points[..., 2:])
-        self.teeth_points = (behind - head.translation) @ head.rotation
-        steps = np.arange(self.size // s) * s + s / 2
-        self.grid_pixels = np.stack(np.meshgrid(steps, steps), -1)
+        k = self.scale
+        x, y = self.pixels[[UPPER_LIP, LOWER_LIP]].mean(0)
+        self.whole = Box(0, 0, self.size, self.size)
+        self.lower_box = self._box(x - 120 * k, y - 60 * k, x + 120 * k, y + 140 * k)
+        self.mouth_box = self._box(x - 72 * k, y - 50 * k, x + 72 * k, y + 75 * k)
+        self.torso_box = self._box(0, 235 * k, self.size, self.size)
+        margin = round(24 * k)
+        self.upper_patch = self._patch(self.whole)
+        self.lower_patch = self._patch(self.lower_box.grown(margin, self.size))
+        self.torso_patch = self._patch(self.torso_box.grown(margin, self.size))
+        self.upper_sheet = build_sheet(self.upper_patch.points, self.mouth, head.landmarks, upper=True)
+        self.lower_sheet = build_sheet(self.lower_patch.points, self.mouth, head.landmarks, upper=False)
+        teeth = self._patch(self.mouth_box.grown(margin, self.size))
+        seen = teeth.points @ head.rotation.T + head.translation
+        behind = (seen * (1 + TEETH_BEHIND_LIPS / seen[..., 2:]) - head.translation) @ head.rotation
+        self.teeth_patch = Patch(behind.astype(np.float32), teeth.pixels)
+
+    def _patch(self, box: Box) -> Patch:
+        """The head's points over a box, every `stride` pixels, starting at its corner."""
+        s = self.stride
+        rows, columns = np.s_[box.top : box.bottom], np.s_[box.left : box.right]
+        dense = np.ascontiguousarray(self.head.points[rows, columns], np.float32)
+        height, width = dense.shape[0] // s, dense.shape[1] // s
+        points = dense[: height * s, : width * s].reshape(height, s, width, s, 3).mean((1, 3))
+        x, y = np.meshgrid(box.left + (np.arange(width) + 0.5) * s, box.top + (np.arange(height) + 0.5) * s)
+        return Patch(points.astype(np.float32), np.stack([x, y], -1).astype(np.float32))
 
     def _box(self, left: float, top: float, right: float, bottom: float) -> Box:
         return Box(max(0, int(left)), max(0, int(top)), min(self.size, int(right)), min(self.size, int(bottom)))
@@ -172,9 +203,13 @@ class Renderer:
             textures.append(np.where(hole, soft, image).astype(np.float32))
         return textures[0], textures[1]
 
-    def _shift(self, points: Float, pose: Pose) -> Image:
+    def _shift(self, points: Float, patch: Patch, pose: Pose) -> Image:
         moved = project(points, pose.rotation, pose.translation, self.head.camera)
-        return np.asarray(moved - self.grid_pixels, np.float32)
+        return np.asarray(moved - patch.pixels, np.float32)
+
+    def _source(self, points: Float, patch: Patch, pose: Pose, box: Box, steps: int = STEPS) -> Image:
+        """Portrait position [h, w, 2] of each pixel of `box`, for moved head-space points of a patch."""
+        return _inverse(self._shift(points, patch, pose), patch.pixels, box, steps)
 
     def _with_eyes(self, texture: Image, colours: Image, source: Image, face: Face) -> Image:
         """Turn the irises and draw the lids over them; `source` [S, S, 2] are portrait positions of the pixels."""
@@ -228,10 +263,6 @@ class Renderer:
         tongue_top = 7.0 * k * (1 - (across / 0.75) ** 2)
         tongue = _edge(tongue_top - rise, 3.0 * k)[..., None]
         colour = colour * (1 - tongue) + np.float32([0.50, 0.24, 0.22]) * (0.45 + 0.5 * light) * tongue
-        flipped = np.stack([low[..., 0] * 1.0, deep[np.clip(low[..., 0], 0, self.size - 1).astype(int)] - 5.5 * k], -1)
-        enamel = _sample(self.portrait.image, flipped.astype(np.float32)) * np.float32([0.8, 0.7, 0.62])
-        row = _edge(2.6 * k * (1 - across**2) - rise, 1.6 * k)[..., None] * _edge(0.5 - np.abs(across), 0.3)[..., None]
-        colour = colour * (1 - row) + enamel * (0.35 + 0.5 * light) * row
         columns = np.clip(teeth[..., 0], 0, self.size - 1).astype(int)
         own = _edge(deep[columns] - 1.3 * k - teeth[..., 1], 1.6 * k)[..., None]
         own = own * _edge(0.97 - np.abs((teeth[..., 0] - middle) / half), 0.08)[..., None]
@@ -241,19 +272,17 @@ class Renderer:
 
     def _head_layer(self, face: Face, pose: Pose) -> tuple[Image, Image, npt.NDArray[np.uint8]]:
         """Colours [S, S, 3], matte [S, S] and labels of the head alone."""
-        whole = Box(0, 0, self.size, self.size)
         high, deep, left, right = self._mouth_curves
         middle, half = (left + right) / 2, (right - left) / 2
         upper_texture, lower_texture = self._lip_textures
-        step = float(self.stride)
-        upper = _inverse(self._shift(self.upper_sheet.displaced(face), pose), self.grid_origin, step, whole)
+        upper = self._source(self.upper_sheet.displaced(face), self.upper_patch, pose, self.whole)
         colours = _sample(upper_texture, upper, cubic=True)
         matte = _sample(self.portrait.head_alpha, upper)
         colours = self._with_eyes(upper_texture, colours, upper, face)
         labels = self._labels_at(upper)
 
-        box, shift = self.lower_box, self._shift(self.lower_sheet.displaced(face), pose)
-        lower = _inverse(shift, self.grid_origin, step, box)
+        box = self.lower_box
+        lower = self._source(self.lower_sheet.displaced(face), self.lower_patch, pose, box)
         window = box.window
         up_x = np.clip(upper[window][..., 0], 0, self.size - 1)
         low_x = np.clip(lower[..., 0], 0, self.size - 1)
@@ -270,7 +299,7 @@ class Renderer:
         mixed = colours[window] * above[..., None] + lower_colours * skin_low[..., None]
         inner = self.mouth_box
         sub = np.s_[inner.top - box.top : inner.bottom - box.top, inner.left - box.left : inner.right - box.left]
-        teeth = _inverse(self._shift(self.teeth_points, pose), self.grid_origin, step, inner, 3)
+        teeth = self._source(self.teeth_patch.points, self.teeth_patch, pose, inner, 3)
         inside = np.zeros_like(mixed)
         inside[sub] = self._inside(teeth, lower[sub], hole[sub])
         # Where the sheets only touch, a thin shadow marks the line between the lips.
@@ -290,48 +319,41 @@ class Renderer:
         )
 
     def _torso_layer(self, pose: Pose) -> tuple[Image, Image]:
-        """Neck and suit: the neck follows the head, the shoulders sway a little."""
-        k, size = self.scale, self.size
-        grid = self.grid_pixels
-        rigid = self._shift(self._neck_points, pose)
-        y = grid[..., 1] / k
-        follow = np.clip((392 - y) / 62, 0, 1)
-        follow = (follow * follow * (3 - 2 * follow) * 0.95 * self._neck_weight)[..., None]
-        shift = rigid * follow + np.float64(pose.sway) * k * (1 - follow)
-        whole = Box(0, 0, size, size)
-        source = _inverse(shift.astype(np.float32), self.grid_origin, float(self.stride), whole, 4)
+        """Neck and suit within the torso's box: the neck follows the head, the shoulders sway a little."""
+        rigid = self._shift(self._neck[0], self.torso_patch, pose)
+        follow = self._neck[1]
+        shift = rigid * follow + np.float32(pose.sway) * np.float32(self.scale) * (1 - follow)
+        source = _inverse(shift, self.torso_patch.pixels, self.torso_box, 4)
         return _sample(self.portrait.torso, source, cubic=True), _sample(self.portrait.torso_alpha, source)
 
     @cached_property
-    def _neck_points(self) -> Float:
-        """Head-space points of the neck: a sheet some way behind the chin."""
-        head = self.head
-        chin = head.landmarks[152] @ head.rotation.T + head.translation
-        depth = chin[2] + 0.05
-        x = (self.grid_pixels[..., 0] - head.camera.cx) / head.camera.fx * depth
-        y = (self.grid_pixels[..., 1] - head.camera.cy) / head.camera.fy * depth
-        seen = np.stack([x, y, np.full_like(x, depth)], -1)
-        return np.asarray((seen - head.translation) @ head.rotation, np.float64)
-
-    @cached_property
-    def _neck_weight(self) -> Float:
-        """[h, w] 1 around the neck, falling to 0 over the ring's sides."""
-        x = self.grid_pixels[..., 0] / self.scale
-        side = np.clip((130 - np.abs(x - 241)) / 60, 0, 1)
-        return np.asarray(side * side * (3 - 2 * side), np.float64)
+    def _neck(self) -> tuple[Image, Image]:
+        """Head-space points [h, w, 3] of a sheet some way behind the chin, and how much [h, w, 1] it follows the head."""
+        head, pixels = self.head, self.torso_patch.pixels
+        depth = float((head.landmarks[CHIN] @ head.rotation.T + head.translation)[2]) + NECK_BEHIND_CHIN
+        x = (pixels[..., 0] - head.camera.cx) / head.camera.fx * depth
+        y = (pixels[..., 1] - head.camera.cy) / head.camera.fy * depth
+        points = (np.stack([x, y, np.full_like(x, depth)], -1) - head.translation) @ head.rotation
+        down = np.clip((392 - pixels[..., 1] / self.scale) / 62, 0, 1)
+        aside = np.clip((130 - np.abs(pixels[..., 0] / self.scale - 241)) / 60, 0, 1)
+        follow = 0.95 * down * down * (3 - 2 * down) * aside * aside * (3 - 2 * aside)
+        return points.astype(np.float32), follow[..., None].astype(np.float32)
 
     def render(self, face: Face, pose: Pose) -> Frame:
         """The frame of an expression and a pose."""
         torso, torso_alpha = self._torso_layer(pose)
         head, head_alpha, labels = self._head_layer(face, pose)
-        shade = self._contact_shadow(head_alpha)
-        picture = self.portrait.plate * (1 - torso_alpha[..., None]) + torso * (torso_alpha * shade)[..., None]
-        picture = picture * (1 - head_alpha[..., None]) + head * head_alpha[..., None]
-        body = np.where(torso_alpha > 0.5, Label.TORSO, Label.BACKGROUND).astype(np.uint8)
-        labels = np.where(head_alpha > 0.5, np.where(labels == Label.BACKGROUND, Label.HAIR, labels), body)
+        window = self.torso_box.window
+        torso *= self._contact_shadow(head_alpha)[window][..., None]
+        picture = self.portrait.plate.copy()
+        picture[window] += (torso - picture[window]) * torso_alpha[..., None]
+        picture += (head - picture) * head_alpha[..., None]
+        body = np.zeros_like(labels)
+        body[window] = np.where(torso_alpha > 0.5, np.uint8(Label.TORSO), np.uint8(Label.BACKGROUND))
+        labels = np.where(head_alpha > 0.5, np.where(labels == Label.BACKGROUND, np.uint8(Label.HAIR), labels), body)
         points = self.landmarks_of(face)
         landmarks = project(points, pose.rotation, pose.translation, self.head.camera)
-        return Frame(np.clip(picture, 0, 1).astype(np.float32), labels.astype(np.uint8), landmarks, points)
+        return Frame(np.clip(picture, 0, 1, out=picture), labels, landmarks, points)
 
     def landmarks_of(self, face: Face) -> Float:
         """[478, 3] the mesh in head space under an expression, metres."""

@@ -134,25 +134,33 @@ def _glottal(pitch: Float, count: int, rng: np.random.Generator) -> Float:
 
 
 def _resonate(signal: Float, frequency: Float, bandwidth: Float, invert: bool = False) -> Float:
-    """A moving resonator (or, inverted, an anti-resonator); unit gain at 0 Hz; controls [n] in Hz."""
-    radius = np.exp(-np.pi * bandwidth / RATE)
-    b = 2 * radius * np.cos(2 * np.pi * frequency / RATE)
+    """A moving resonator (or, inverted, an anti-resonator); unit gain at 0 Hz; controls [n] in Hz.
+
+    Coefficients change every second control frame, which halves the time and is not heard.
+    """
+    radius = np.exp(-np.pi * bandwidth[::2] / RATE)
+    b = 2 * radius * np.cos(2 * np.pi * frequency[::2] / RATE)
     c = -radius * radius
     a = 1 - b - c
     out = np.empty_like(signal)
-    if invert:
-        state = np.zeros(2)
-        for k in range(len(frequency)):
-            here = slice(k * HOP, (k + 1) * HOP)
-            out[here], state = lfilter([1 / a[k], -b[k] / a[k], -c[k] / a[k]], [1.0], signal[here], zi=state)
-        return out
+    state = np.zeros(2)
     past = np.zeros(2)
-    for k in range(len(frequency)):
-        here = slice(k * HOP, (k + 1) * HOP)
-        state = np.array([b[k] * past[0] + c[k] * past[1], c[k] * past[0]])
-        out[here], _ = lfilter([a[k]], [1.0, -b[k], -c[k]], signal[here], zi=state)
-        past = np.array([out[here][-1], out[here][-2]])
+    for k in range(len(a)):
+        here = slice(2 * k * HOP, 2 * (k + 1) * HOP)
+        if invert:
+            out[here], state = lfilter((1 / a[k], -b[k] / a[k], -c[k] / a[k]), (1.0,), signal[here], zi=state)
+            continue
+        state = np.array((b[k] * past[0] + c[k] * past[1], c[k] * past[0]))
+        out[here], _ = lfilter((a[k],), (1.0, -b[k], -c[k]), signal[here], zi=state)
+        past = out[here][:-3:-1]
     return out
+
+
+def _resonate_fixed(signal: Float, frequency: float, bandwidth: float) -> Float:
+    """A resonator that stays where it is."""
+    radius = float(np.exp(-np.pi * bandwidth / RATE))
+    b, c = 2 * radius * float(np.cos(2 * np.pi * frequency / RATE)), -radius * radius
+    return np.asarray(lfilter((1 - b - c,), (1.0, -b, -c), signal), np.float64)
 
 
 def _frication(controls: _Controls, count: int, rng: np.random.Generator) -> Float:
@@ -190,16 +198,15 @@ def synthesise(track: list[TimedPhone], voice: Voice, seed: int) -> npt.NDArray[
     loud = dense(smooth(controls.voice, 0.006))
     breathy = dense(smooth(controls.breath, 0.006))
     source = pulses * loud + white * (0.10 * breathy + voice.breath * loud * np.clip(pulses, 0, 1))
-    full = np.ones(frames)
-    nose = 270.0 * voice.tract * full
-    source = _resonate(source, nose + 200 * nasal, 100 * full, invert=True)
-    source = _resonate(source, nose, 100 * full)
+    nose = 270.0 * voice.tract
+    source = _resonate(source, nose + 200 * nasal, np.full(frames, 100.0), invert=True)
+    source = _resonate_fixed(source, nose, 100.0)
     widths = (70 + 60 * nasal, 95 + 80 * nasal, 140 + 100 * nasal)
     for k in range(3):
         source = _resonate(source, formants[:, k], np.asarray(widths[k], np.float64))
     for frequency, width in ((4100.0, 250.0), (5000.0, 350.0)):
-        source = _resonate(source, frequency * voice.tract * full, width * full)
-    spoken = np.append(source[0], np.diff(source)) * 1.0  # radiation at the lips
+        source = _resonate_fixed(source, frequency * voice.tract, width)
+    spoken = np.append(source[0], np.diff(source))  # radiation at the lips
     level = np.sqrt(np.mean(spoken[loud > 0.7] ** 2)) if (loud > 0.7).any() else 1.0
     signal = spoken / level + 0.55 * _frication(controls, count, rng)
     signal = sosfilt(butter(1, 60, "highpass", fs=RATE, output="sos"), signal)
