@@ -45,7 +45,7 @@ def decode_audio(path: Path, *, rate: int = SPEECH_RATE_HZ, origin_s: float | No
         origin_s = probe_audio(path).audio_start_s
     source = ffmpeg.input(input_name(path), **input_options(family))["a:0"]
     source = source.filter("asettb", "1/1000000").filter("asetpts", f"PTS-{origin_s:.6f}/TB")
-    source = source.filter("aresample", rate, **{"async": 1, "first_pts": 0, "ochl": "mono", "osf": "flt"})
+    source = source.filter("aresample", rate, **{"async": 1, "first_pts": 0, "ochl": "mono", "rematrix_maxval": 1})
     output = ffmpeg.output(source, "pipe:1", format="f32le", t=f"{MAX_SECONDS + 60:.0f}")
     limits = fence.Limits(wall_s=120, cpu_s=120, memory_bytes=1 << 30)
     room = int((MAX_SECONDS + 61) * rate) * 4

@@ -15,7 +15,7 @@ _DISCARD = 0x4
 _STREAM = re.compile(r"^  Stream #0:\d+(?:\[[^\]]*\])?(?:\([^)]*\))?: (Video|Audio): (\w+)(.*)$")
 _CONTAINER = re.compile(r"^Input #0, (\S+), from ")
 _DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)")
-_ROTATION = re.compile(r"display ?matrix: rotation of (-?\d+(?:\.\d+)?) degrees", re.IGNORECASE)
+_ROTATION = re.compile(r"^ +display ?matrix: rotation of (-?\d+(?:\.\d+)?) degrees", re.IGNORECASE)
 _RATE = re.compile(r", (\d+(?:\.\d+)?)(k?) fps\b")
 
 
@@ -122,6 +122,6 @@ def read_description(stderr: str) -> Description:
                 codecs[current] = match[2]
                 if current == "Video" and (rate := _RATE.search(match[3])):
                     fps = float(rate[1]) * (1000 if rate[2] else 1)
-        elif current == "Video" and (match := _ROTATION.search(line)):
+        elif current == "Video" and (match := _ROTATION.match(line)):
             rotation = round(float(match[1]) / 90) * 90 % 360
     return Description(container, duration, rotation, codecs["Video"], codecs["Audio"], fps)

@@ -31,7 +31,10 @@ _AUDIO_DECODERS = (
 _HINT_CONVERT = "Convert it to MP4 (H.264 video, AAC audio) and try again."
 _HINT_COPY = "Copy or export the file again; it must play to its end."
 _CUT_OFF = ("moov atom not found", "partial file", "File ended prematurely", "Truncat", "truncat")
+_PIXELS = "exceeds specified max pixel count"
 _SLACK_S = 0.5
+_MAX_LISTING = 16 << 20
+"""Bytes of packet list: 250,000 packets, four times what ten minutes at 60 frames a second have."""
 
 
 @dataclass(frozen=True)
@@ -180,16 +183,19 @@ def probe_audio(path: Path) -> AudioInfo:
 def _list_packets(path: Path, family: Family) -> tuple[list[Stream], Description]:
     words = ["-map", "0:V:0?", "-map", "0:a:0?", "-c", "copy", "-copyinkf", "-f", "framecrc", "pipe:1"]
     limits = fence.Limits(wall_s=60, cpu_s=30, memory_bytes=1 << 30)
+    command = [ffmpeg_path(), *QUIET, "-copyts", *_input_words(path, family), *words]
     try:
-        done = fence.run([ffmpeg_path(), *QUIET, "-copyts", *_input_words(path, family), *words], limits)
+        done = fence.run(command, limits, stdout_bytes=_MAX_LISTING)
     except fence.FenceError as error:
         raise refused_for_cost() from error
     told = read_description(done.stderr)
-    if "not on whitelist" in done.stderr or "not allowed to open" in done.stderr:
+    if "Format not on whitelist" in done.stderr or (done.returncode != 0 and "not on whitelist" in done.stderr):
         raise InputRefusedError("media_format_refused", "The file holds a format that is not read here.", _HINT_CONVERT)
     streams = read_packets(done.stdout.decode("ascii", "replace"))
     if done.returncode < 0:
         raise refused_for_cost()
+    if _PIXELS in done.stderr:
+        raise _too_large("Its pictures have too many pixels.")
     if any(sign in done.stderr for sign in _CUT_OFF):
         raise _truncated("Its end is missing.")
     if done.returncode != 0 and "does not contain any stream" not in done.stderr:
@@ -206,9 +212,9 @@ def _first_shown(path: Path, family: Family, stream: str) -> float:
         done = fence.run(command, limits)
     except fence.FenceError as error:
         raise refused_for_cost() from error
-    if "not on whitelist" in done.stderr:
+    if done.returncode != 0 and "not on whitelist" in done.stderr:
         raise InputRefusedError("media_format_refused", "The file holds a codec that is not read here.", _HINT_CONVERT)
-    if "exceeds specified max pixel count" in done.stderr:
+    if _PIXELS in done.stderr:
         raise _too_large("Its pictures have too many pixels.")
     streams = read_packets(done.stdout.decode("ascii", "replace"))
     if done.returncode != 0 or not streams or not streams[0].times:
