@@ -21,7 +21,7 @@ _HALO = 9
 """Around the head, hair and background mix in the recording: there the plate is taken."""
 _NECK_GROWTH = 60
 _CLOTH_GROWTH = 8
-_DARKENING = 0.985
+_DARKENING = 0.99
 """A pixel row further up under the chin is this much darker (the official code: 0.98)."""
 _MIXED_ROWS = 3
 """Rows under the jaw that mix chin and neck: replaced too."""
@@ -81,15 +81,17 @@ def _growth(
     weight = (torso[rows, columns] & under)[..., None].astype(np.float32)
     skin = _skin_likeness(frame, labels, sampled) * weight[..., 0]
     is_neck = skin.sum(0) > 0.5 * np.maximum(weight[..., 0].sum(0), 1e-6)
-    is_neck = cv2.medianBlur(is_neck.astype(np.uint8)[None], 5)[0].astype(bool) & under
+    is_neck = _longest_run(is_neck & under)
     colour = np.zeros((side, 3), np.float32)
-    for group in (is_neck, under & ~is_neck):
+    for group in (is_neck & under, under & ~is_neck):
         here = weight * group[None, :, None]
         blurred, total = _spread((sampled * here).sum(0), _SPREAD * unit), _spread(here.sum(0), _SPREAD * unit)
         colour = np.where(group[:, None], blurred / np.maximum(total, 1e-6), colour)
     height = np.where(is_neck, _NECK_GROWTH, _CLOTH_GROWTH) * unit * under
     up = (top[None] - columns[:, None]).astype(np.float32)
-    share = np.clip((height[None] - up) / (4 * unit), 0, 1) * np.clip((up + _MIXED_ROWS * unit) / (2 * unit) + 0.5, 0, 1)
+    share = np.clip((height[None] - up) / (4 * unit), 0, 1) * np.clip(
+        (up + _MIXED_ROWS * unit) / (2 * unit) + 0.5, 0, 1
+    )
     # Never beyond the head's own outline, or the neck would stand out beside the jaw.
     inside = cv2.dilate(head.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, round(2 * unit)))
     share = share * ((inside > 0) | torso) * under[None]
@@ -97,6 +99,15 @@ def _growth(
     darker = _DARKENING ** (np.clip(up, 0, None) / unit)
     grown = np.asarray(colour[None] * darker[..., None], np.float32)
     return share.astype(np.float32), cv2.GaussianBlur(grown, (0, 0), max(0.5, 2.0 * unit))
+
+
+def _longest_run(columns: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The longest run of true values, gaps of up to five columns closed: a neck is one piece."""
+    closed = cv2.morphologyEx(columns.astype(np.uint8)[None], cv2.MORPH_CLOSE, np.ones((1, 7), np.uint8))
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(closed)
+    if len(stats) < 2:
+        return np.zeros_like(columns)
+    return np.asarray(parts[0] == 1 + stats[1:, cv2.CC_STAT_AREA].argmax())
 
 
 def _spread(values: Floats, sigma: float) -> Floats:
@@ -110,8 +121,11 @@ def _skin_likeness(frame: Picture, labels: Picture, colours: Floats) -> Floats:
     if len(face) < 50:
         return np.zeros(colours.shape[:-1], np.float32)
     lab = cv2.cvtColor(face[None], cv2.COLOR_RGB2LAB)[0].astype(np.float32)
-    middle, spread = np.median(lab, 0), lab.std(0) + np.array([25.0, 4.0, 4.0], np.float32)
+    middle, spread = np.median(lab, 0), lab.std(0) + np.array([25.0, 3.0, 3.0], np.float32)
     flat = colours.reshape(1, -1, 3).astype(np.uint8)
     other = cv2.cvtColor(flat, cv2.COLOR_RGB2LAB)[0].astype(np.float32)
-    far = (((other - middle) / spread) ** 2).sum(-1)
+    offset = (other - middle) / spread
+    # Shade darkens a neck; nothing lights it up, but a white collar is bright.
+    offset[:, 0] *= np.where(offset[:, 0] > 0, 2.5, 1.0)
+    far = (offset**2).sum(-1)
     return np.asarray((far < 9).reshape(colours.shape[:-1]), np.float32)

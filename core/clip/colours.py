@@ -51,7 +51,9 @@ def _mixture(samples: Floats, components: int, floor: float) -> list[_Component]
             covariance = np.cov(group.T) + np.eye(3) * floor
             inverse = np.linalg.inv(covariance).astype(np.float32)
             log_determinant = float(np.linalg.slogdet(covariance)[1])
-            found.append(_Component(float(np.log(len(group) / len(samples))), centres[number], inverse, log_determinant))
+            found.append(
+                _Component(float(np.log(len(group) / len(samples))), centres[number], inverse, log_determinant)
+            )
     return found
 
 

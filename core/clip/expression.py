@@ -38,8 +38,6 @@ def expression_range(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.stack([low, np.maximum(high, low + _LEAST_RANGE)])
 
 
-def calibrated_expression(
-    raw: npt.NDArray[np.float64], limits: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float32]:
+def calibrated_expression(raw: npt.NDArray[np.float64], limits: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """[T, 6] raw and [2, 6] limits -> [T, 6], clipped to 0..1."""
     return np.clip((raw - limits[0]) / (limits[1] - limits[0]), 0, 1).astype(np.float32)

@@ -206,9 +206,7 @@ def _judge(
     return choose_crop(boxes, face_px, info.width, info.height), face_px, warnings
 
 
-def choose_crop(
-    boxes: npt.NDArray[np.floating], face_px: float, width: int, height: int
-) -> tuple[int, int, int]:
+def choose_crop(boxes: npt.NDArray[np.floating], face_px: float, width: int, height: int) -> tuple[int, int, int]:
     """One square (left, top, side) that holds head and shoulders in all frames.
 
     Args:

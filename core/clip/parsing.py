@@ -124,7 +124,10 @@ def parse_frame(
     scores = cv2.GaussianBlur(scores, (0, 0), 1)
     _, up = face_coordinates(here, SIDE, SIDE)
     hair = scores.argmax(-1) == 1
-    scores[..., 1][hair & ~hanging_hair(hair, up)] = _NEVER
+    stray = hair & ~hanging_hair(hair, up)
+    clothes = stray & (up < 0)
+    scores[..., 3][clothes] = scores[..., 1][clothes]
+    scores[..., 1][stray] = _NEVER
     coarse = scores.argmax(-1).astype(np.uint8)
     _drop_islands(coarse, scores, polygon(here, FACE_OVAL, SIDE, SIDE))
     fine = cv2.resize(scores, (side, side), interpolation=cv2.INTER_LINEAR)

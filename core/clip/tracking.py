@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solveh_banded
+from scipy.optimize import least_squares
 
 from core.camera import Camera
 from core.clip.canonical import RIGID_INDICES, canonical_face
@@ -30,6 +31,7 @@ _SMOOTHNESS = 1.0
 _SMOOTH_UNITS = np.array([0.1, 0.1, 0.1, 1.0, 1.0, 0.25])
 """Metres that a unit of rotation (radians, at 0.1 m) and of translation move a point in the picture; depth shows less."""
 _ADJUSTMENT_STEPS = 15
+_FIT_FRAMES = 12
 _SMOOTHING_STEPS = 8
 _CONVERGED = 1e-6
 LONGEST_GAP = 5
@@ -78,6 +80,8 @@ def track_head(
         state, change = _adjust(state, observed[found], camera, start, free_points=rigid_points is None)
         if change < _CONVERGED:
             break
+    if rigid_points is None:
+        state = _fitted_to_face(state, np.asarray(landmarks, np.float64)[found], camera)
     rotations, translations = _interpolated(state.rotations, state.translations, found, len(seen))
     state = _State(rotations, translations, state.points)
     for _ in range(_SMOOTHING_STEPS):
@@ -140,9 +144,7 @@ def _linearise(state: _State, observed: Floats, camera: Camera) -> _Equations:
     return _Equations(residual * weight, by_pose, by_seen @ state.rotations[:, None])
 
 
-def _adjust(
-    state: _State, observed: Floats, camera: Camera, prior: Floats, free_points: bool
-) -> tuple[_State, float]:
+def _adjust(state: _State, observed: Floats, camera: Camera, prior: Floats, free_points: bool) -> tuple[_State, float]:
     """One Gauss-Newton step over all poses and, through the Schur complement, all points."""
     equations = _linearise(state, observed, camera)
     frames, count = equations.residual.shape[:2]
@@ -164,6 +166,29 @@ def _adjust(
         step = step - eliminated @ moved
         points = points + moved.reshape(count, 3)
     return _moved(state, step, points), float(np.abs(step).max())
+
+
+def _fitted_to_face(state: _State, landmarks: Floats, camera: Camera) -> _State:
+    """Turn, scale and shift head space so that the whole canonical face, chin and lips too, lies on this person's.
+
+    No picture of the rigid points changes: it is the freedom that bundle adjustment leaves, and its prior on the upper
+    face settles it badly for the lower one.
+    """
+    frames = np.linspace(0, len(landmarks) - 1, min(_FIT_FRAMES, len(landmarks))).round().astype(int)
+    vertices = canonical_face().vertices
+    observed = landmarks[frames, : len(vertices), :2]
+    rotations, translations = state.rotations[frames], state.translations[frames]
+
+    def misfit(change: Floats) -> Floats:
+        turn, shift, scale = rotation_from_vector(change[:3]), change[3:6], np.exp(change[6])
+        turned = rotations @ turn.T
+        moved = scale * translations - turned @ shift
+        return (project(vertices, turned, moved, camera) - observed).ravel()
+
+    change = least_squares(misfit, np.zeros(7), loss="soft_l1", f_scale=3.0, x_scale=[0.1] * 3 + [0.01] * 3 + [0.1]).x
+    turn, shift, scale = rotation_from_vector(change[:3]), change[3:6], np.exp(change[6])
+    turned = state.rotations @ turn.T
+    return _State(turned, scale * state.translations - turned @ shift, scale * state.points @ turn.T + shift)
 
 
 def _smooth(state: _State, observed: Floats, seen: npt.NDArray[np.bool_], camera: Camera) -> tuple[_State, float]:
@@ -194,9 +219,7 @@ def _smooth(state: _State, observed: Floats, seen: npt.NDArray[np.bool_], camera
 
 
 def _moved(state: _State, step: Floats, points: Floats) -> _State:
-    return _State(
-        rotation_from_vector(step[:, :3]) @ state.rotations, state.translations + step[:, 3:], points
-    )
+    return _State(rotation_from_vector(step[:, :3]) @ state.rotations, state.translations + step[:, 3:], points)
 
 
 def _initial_poses(
