@@ -1,7 +1,7 @@
 """What the head is composited over: the recorded frame without its head, the neck grown up to where the chin was.
 
-Under the head lies the plate; below the jaw the neck's own skin goes on upward, so that no gap opens when the chin moves.
-Knows one frame at a time.
+Under the head lies the plate; below the jaw the neck's own skin goes on upward, so that no gap opens when the chin
+moves. Knows one frame at a time.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def _growth(
     share = cv2.GaussianBlur(share.astype(np.float32), (0, 0), max(0.5, 1.0 * unit)) * ((inside > 0) | torso)
     darker = _DARKENING ** (np.clip(up, 0, None) / unit)
     grown = np.asarray(colour[None] * darker[..., None], np.float32)
-    return share.astype(np.float32), cv2.GaussianBlur(grown, (0, 0), max(0.5, 2.0 * unit))
+    softened = cv2.GaussianBlur(grown, (0, 0), max(0.5, 2.0 * unit))
+    return np.asarray(share, np.float32), np.asarray(softened, np.float32)
 
 
 def _longest_run(columns: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

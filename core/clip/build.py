@@ -1,7 +1,7 @@
 """The stage that turns a video into a Clip folder: read, follow the face, track, parse, listen.
 
-Frames and labels are streamed to their files; what stays in memory is landmarks and sound. Knows every part of this room
-and nothing of what is learned from the clip.
+Frames and labels are streamed to their files; what stays in memory is landmarks and sound. Knows every part of this
+room and nothing of what is learned from the clip.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +23,7 @@ from core.clip.layout import SPEECH_MARGIN, Clip, Reference
 from core.clip.parsing import KEY_FRAMES, fit_parsing, parse_frame
 from core.clip.person import PersonSegmenter
 from core.clip.plate import background_plate
+from core.clip.scaling import scaled_labels, scaled_picture
 from core.clip.speech import SPEECH_DIMENSION, encode_speech
 from core.clip.tracking import FOCAL_AT_512, Track, short_gaps, track_head
 from core.errors import InputRefusedError
@@ -87,7 +87,7 @@ def build_clip(video: Path, folder: Path, options: ClipOptions, context: StageCo
     plate = _parse(frames, labels, sighting, context)
     if options.size != WORKING_SIDE:
         _resize_frames(frames, folder / "frames.npy", options.size)
-        plate = cv2.resize(plate, (options.size, options.size), interpolation=cv2.INTER_AREA)
+        plate = scaled_picture(plate, options.size)
         working.unlink()
     context.report(STAGE, 0.9)
     speech = clip_speech(plan.audio, plan.start, plan.count)
@@ -217,9 +217,7 @@ def _parse(frames: Picture, labels: Picture, sighting: Sighting, context: StageC
         found_labels = parse_frame(model, frames[number], sighting.landmarks[number], segmenter)
         if number % apart == 0:
             shown.append((frames[number], found_labels))
-        if size != WORKING_SIDE:
-            found_labels = cv2.resize(found_labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
-        labels[number] = found_labels
+        labels[number] = scaled_labels(found_labels, size)
         if number % 10 == 0:
             context.check()
             context.report(STAGE, 0.5 + 0.38 * number / len(frames))
@@ -229,7 +227,7 @@ def _parse(frames: Picture, labels: Picture, sighting: Sighting, context: StageC
 def _resize_frames(frames: Picture, path: Path, size: int) -> None:
     resized = _array_file(path, (len(frames), size, size, 3))
     for number in range(len(frames)):
-        resized[number] = cv2.resize(frames[number], (size, size), interpolation=cv2.INTER_AREA)
+        resized[number] = scaled_picture(frames[number], size)
 
 
 def clip_speech(audio: npt.NDArray[np.float32], start: int, count: int) -> npt.NDArray[np.float32]:

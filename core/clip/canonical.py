@@ -1,7 +1,7 @@
 """The canonical face: the mean mesh that the landmark model ships with, brought into head space.
 
-Head space: x right, y up, z toward the camera, metres, the mesh shifted so that the whole head, hair included, lies within
-0.15 m of the origin. Must not know pictures or people.
+Head space: x right, y up, z toward the camera, metres, the mesh shifted so that the whole head, hair included, lies
+within 0.15 m of the origin. Must not know pictures or people.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ HEAD_CENTRE = (0.0, 0.03, 0.01)
 
 # fmt: off
 RIGID_INDICES = (
-    168, 6, 197, 195, 5, 4, 1, 33, 133, 362, 263, 10, 338, 297, 332, 284, 251, 109, 67, 103, 54, 21, 151, 9, 8, 127, 356,
-    234, 454, 116, 345, 117, 346, 193, 417, 122, 351, 198, 420, 131, 360, 129, 358, 48, 278, 143, 372, 34, 264, 227, 447,
-    68, 298, 104, 333, 69, 299, 108, 337,
+    168, 6, 197, 195, 5, 4, 1, 33, 133, 362, 263, 10, 338, 297, 332, 284, 251, 109, 67, 103, 54, 21, 151, 9,
+    8, 127, 356, 234, 454, 116, 345, 117, 346, 193, 417, 122, 351, 198, 420, 131, 360, 129, 358, 48, 278, 143,
+    372, 34, 264, 227, 447, 68, 298, 104, 333, 69, 299, 108, 337,
 )
 """Mesh points that speech and expression move little: nose, eye corners, forehead, temples, cheek bones."""
 # fmt: on

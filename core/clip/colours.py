@@ -43,7 +43,9 @@ def _mixture(samples: Floats, components: int, floor: float) -> list[_Component]
     samples = np.ascontiguousarray(samples[chosen])
     cv2.setRNGSeed(0)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 15, 1.0)
-    _, assigned, centres = cv2.kmeans(samples, components, None, stop, 2, cv2.KMEANS_PP_CENTERS)
+    unassigned = np.zeros((len(samples), 1), np.int32)
+    _, found_groups, found_centres = cv2.kmeans(samples, components, unassigned, stop, 2, cv2.KMEANS_PP_CENTERS)
+    assigned, centres = np.asarray(found_groups), np.asarray(found_centres, np.float32)
     found = []
     for number in range(components):
         group = samples[assigned[:, 0] == number]
@@ -91,7 +93,7 @@ def rough_labels(
     scores[..., 0] += np.where(up > 0.5, 6, 0)
     scores[..., 1] += np.where(up > 0.55, -8, 0) + np.where(np.abs(right) > 0.75, -8, 0)
     scores[..., 2] += np.where(up > shoulder_height(right) - 0.15, -12, 0)
-    scores = cv2.GaussianBlur(scores, (0, 0), 1)
+    scores = np.asarray(cv2.GaussianBlur(scores, (0, 0), 1), np.float32)
     classes = np.array([Label.HAIR, Label.SKIN, Label.TORSO], np.uint8)
     labels = np.where(present, classes[scores.argmax(-1)], np.uint8(Label.BACKGROUND))
     fringe = face & (up > 0.2) & (scores[..., 0] - scores[..., 1] > 4)

@@ -1,7 +1,7 @@
 """The upper face as six numbers, from blendshapes, in the person's own range. Knows no pictures.
 
-A stand-in for OpenFace's action units, whose weights are not free: brow inner up ~ AU1, brow down ~ AU4, brow outer up ~
-AU2, eye wide ~ AU5, eye squint ~ AU7, blink ~ AU45. It is a proxy, and is reported as one.
+A stand-in for OpenFace's action units, whose weights are not free: brow inner up ~ AU1, brow down ~ AU4, brow outer up
+~ AU2, eye wide ~ AU5, eye squint ~ AU7, blink ~ AU45. It is a proxy, and is reported as one.
 """
 
 from __future__ import annotations
@@ -40,4 +40,4 @@ def expression_range(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def calibrated_expression(raw: npt.NDArray[np.float64], limits: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """[T, 6] raw and [2, 6] limits -> [T, 6], clipped to 0..1."""
-    return np.clip((raw - limits[0]) / (limits[1] - limits[0]), 0, 1).astype(np.float32)
+    return np.asarray(np.clip((raw - limits[0]) / (limits[1] - limits[0]), 0, 1), np.float32)

@@ -33,7 +33,7 @@ def face_coordinates(landmarks: npt.NDArray[np.floating], height: int, width: in
 
 
 def shoulder_height(right: Floats) -> Floats:
-    """How high up clothes can reach, in face heights, at each place `right` of the face: higher beside it than below."""
+    """How high up clothes can reach, in face heights, at each place `right`: higher beside the face than below."""
     return np.asarray(-0.3 + 0.3 * np.clip((np.abs(right) - 0.45) / 0.3, 0, 1), np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -44,7 +45,7 @@ def inspect_clip(video: Path, options: ClipOptions, context: StageContext) -> di
         plan.video, plan.info, crop=plan.crop, size=WORKING_SIDE, start_frame=plan.start, count=plan.count
     )
 
-    def watched() -> object:
+    def watched() -> Iterator[npt.NDArray[np.uint8]]:
         for number, picture in enumerate(pictures):
             context.check()
             context.report(STAGE, 0.4 + 0.5 * number / plan.count)
@@ -52,7 +53,7 @@ def inspect_clip(video: Path, options: ClipOptions, context: StageContext) -> di
                 sharpness.append(_sharpness(picture))
             yield picture
 
-    sighting = follow_face(watched(), plan.count)  # type: ignore[arg-type]
+    sighting = follow_face(watched(), plan.count)
     check_sighting(sighting, plan)
     track = track_head(sighting.landmarks, sighting.seen, Camera.centred(FOCAL_AT_512, WORKING_SIDE))
     angles = yaw_pitch_roll(track.rotations[sighting.seen])

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,16 +108,17 @@ class Clip:
         }
         np.save(self.folder / "plate.npy", self.plate)
         np.save(self.folder / "speech.npy", self.speech)
-        np.savez(
-            self.folder / "tracks.npz",
-            landmarks=self.landmarks,
-            rotations=self.rotations,
-            translations=self.translations,
-            valid=self.valid,
-            expression=self.expression,
-            rigid_points=r.rigid_points,
-            **({} if r.expression_range is None else {"expression_range": r.expression_range}),
-        )
+        tracks: dict[str, npt.NDArray[Any]] = {
+            "landmarks": self.landmarks,
+            "rotations": self.rotations,
+            "translations": self.translations,
+            "valid": self.valid,
+            "expression": self.expression,
+            "rigid_points": r.rigid_points,
+        }
+        if r.expression_range is not None:
+            tracks["expression_range"] = r.expression_range
+        np.savez(self.folder / "tracks.npz", allow_pickle=False, **tracks)
         partial = self.folder / "clip.json.partial"
         partial.write_text(json.dumps(scalars, indent=1))
         partial.replace(self.folder / "clip.json")

@@ -18,6 +18,7 @@ from core.clip.colours import rough_labels
 from core.clip.face_frame import face_coordinates, hanging_hair, polygon, shoulder_height, similarity
 from core.clip.layout import Label
 from core.clip.person import SIDE, PersonSegmenter
+from core.clip.scaling import scaled_picture
 
 Floats = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
@@ -58,12 +59,12 @@ def fit_parsing(frames: list[Picture], landmarks: list[Floats], segmenter: Perso
     """
     scale = SIDE / frames[0].shape[0]
     points = [one[:, :2].astype(np.float32) * scale for one in landmarks]
-    reference = np.mean(points, axis=0, dtype=np.float32)
+    reference: Floats = np.asarray(np.mean(points, axis=0), np.float32)
     side = SIDE + 2 * _BORDER
     counts = np.full((side, side, len(_CLASSES)), 1e-3, np.float32)
     colours = np.zeros((_BINS**3, len(_CLASSES)), np.float32)
     for frame, here in zip(frames, points, strict=True):
-        small = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        small = scaled_picture(frame, SIDE)
         labels = rough_labels(small, here, segmenter.probability(small))
         labels[(labels == Label.LIPS) | (labels == Label.MOUTH)] = Label.SKIN
         masks = np.stack([(labels == one) for one in _CLASSES], -1).astype(np.float32)
@@ -75,8 +76,8 @@ def fit_parsing(frames: list[Picture], landmarks: list[Floats], segmenter: Perso
 
 
 def _place_prior(counts: Floats, reference: Floats) -> Floats:
-    prior = cv2.GaussianBlur(counts, (0, 0), 2.5) + 0.02
-    prior = np.log(prior / prior.sum(-1, keepdims=True))
+    share = np.asarray(cv2.GaussianBlur(counts, (0, 0), 2.5), np.float32) + 0.02
+    prior = np.log(share / share.sum(-1, keepdims=True))
     right, up = face_coordinates(reference + _BORDER, *prior.shape[:2])
     hair, skin, torso = 1, 2, 3
     # Hair and skin end at the chin, or a jacket turns into hair; below, hair counts as torso and stays as recorded.
@@ -110,18 +111,19 @@ def parse_frame(
 ) -> npt.NDArray[np.uint8]:
     """Labels [S, S] of a picture [S, S, 3] whose face has `landmarks` [478, 2+] in its pixels."""
     side = frame.shape[0]
-    small = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    small = scaled_picture(frame, SIDE)
     here = landmarks[:, :2].astype(np.float32) * (SIDE / side)
-    scores = cv2.warpAffine(
+    placed = cv2.warpAffine(
         model.place, _to_reference(here, model.reference), (SIDE, SIDE),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
+    scores = np.asarray(placed, np.float32)
     scores += _COLOUR_WEIGHT * model.colour[_colour_bins(small)]
     person = np.clip(segmenter.probability(small), 0.02, 0.98)
     odds = _PERSON_WEIGHT * np.log(person / (1 - person))
     scores[..., 0] -= odds
     scores[..., 1:] += odds[..., None]
-    scores = cv2.GaussianBlur(scores, (0, 0), 1)
+    scores = np.asarray(cv2.GaussianBlur(scores, (0, 0), 1), np.float32)
     _, up = face_coordinates(here, SIDE, SIDE)
     hair = scores.argmax(-1) == 1
     stray = hair & ~hanging_hair(hair, up)

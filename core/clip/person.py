@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from core.clip.scaling import scaled_picture
 from core.models import locate
 
 SIDE = 256
@@ -28,8 +28,7 @@ class PersonSegmenter:
 
     def probability(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """[S, S, 3] sRGB -> [256, 256], 0..1."""
-        if rgb.shape[0] != SIDE:
-            rgb = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        self._graph.set_tensor(self._input, np.divide(rgb[None], 255, dtype=np.float32))
+        small = scaled_picture(rgb, SIDE)
+        self._graph.set_tensor(self._input, np.divide(small[None], 255, dtype=np.float32))
         self._graph.invoke()
         return np.asarray(self._graph.get_tensor(self._output)[0, :, :, 0], np.float32).copy()

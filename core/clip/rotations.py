@@ -48,4 +48,4 @@ def yaw_pitch_roll(rotations: Floats) -> Floats:
     yaw = np.arctan2(upright[..., 0, 2], upright[..., 2, 2])
     pitch = np.arcsin(np.clip(upright[..., 1, 2], -1, 1))
     roll = np.arctan2(-upright[..., 1, 0], upright[..., 0, 0])
-    return np.degrees(np.stack([yaw, pitch, roll], -1))
+    return np.asarray(np.degrees(np.stack([yaw, pitch, roll], -1)))

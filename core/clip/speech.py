@@ -103,7 +103,7 @@ def speech_windows(features: Floats, zero: int, frames: npt.NDArray[np.integer],
     inside = (index >= 0) & (index < len(features))
     if not len(features):
         return np.zeros((*index.shape, features.shape[1]), np.float32)
-    return features[np.clip(index, 0, len(features) - 1)] * inside[..., None].astype(np.float32)
+    return np.asarray(features[np.clip(index, 0, len(features) - 1)] * inside[..., None].astype(np.float32))
 
 
 @cache

@@ -1,14 +1,15 @@
 """Head pose of every frame by bundle adjustment over the whole clip, then smoothing with the 3D points held fixed.
 
 The person's own rigid points and all poses are solved together, the points eliminated by their Schur complement, with a
-prior toward the canonical face and a robust weight on each observation. The focal length is given: such clips can't tell
-it (feasibility file, Tracking). Smoothing holds the points fixed, or the whole scene would shrink. Knows landmarks and
-nothing of pictures.
+prior toward the canonical face and a robust weight on each observation. The focal length is given: such clips can't
+tell it (feasibility file, Tracking). Smoothing holds the points fixed, or the whole scene would shrink. Knows
+landmarks and nothing of pictures.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ _POINT_PRIOR = 0.0015 / 0.006**2
 """Per frame, px^2 / m^2: 6 mm away from the canonical face weighs like 0.04 px of error in every frame."""
 _SMOOTHNESS = 1.0
 _SMOOTH_UNITS = np.array([0.1, 0.1, 0.1, 1.0, 1.0, 0.25])
-"""Metres that a unit of rotation (radians, at 0.1 m) and of translation move a point in the picture; depth shows less."""
+"""Metres that a unit of rotation (radians, at 0.1 m) and of translation move a point; depth shows less."""
 _ADJUSTMENT_STEPS = 15
 _FIT_FRAMES = 12
 _SMOOTHING_STEPS = 8
@@ -104,7 +105,7 @@ def short_gaps(seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """[T] frames without a face that lie in a gap of at most `LONGEST_GAP` frames between frames with one."""
     result = np.zeros(len(seen), np.bool_)
     found = np.nonzero(seen)[0]
-    for before, after in zip(found[:-1], found[1:], strict=True):
+    for before, after in pairwise(found):
         if 1 < after - before <= LONGEST_GAP + 1:
             result[before + 1 : after] = True
     return result
