@@ -98,13 +98,20 @@ def check_status(status: int, what: str) -> None:
         raise MemoryError(f"{what}: not enough memory")
 
 
+def cpu_level() -> int:
+    """The best x86-64 level (2, 3, 4) of this CPU; 0 on other machines or where nothing was compiled."""
+    baseline = FOLDER / "liblikeness_splat_v2.so"
+    return Library(baseline).call("cpu_level") if baseline.is_file() else 0
+
+
 def _candidates() -> list[Path]:
     wanted = os.environ.get(ISA_VARIABLE, "")
+    level = cpu_level()
     if wanted:
+        if wanted.startswith("v") and int(wanted[1:]) > level:
+            raise OSError(f"{ISA_VARIABLE}={wanted}, but this CPU runs x86-64-v{level}")
         return [FOLDER / f"liblikeness_splat_{wanted}.so"]
-    baseline = FOLDER / "liblikeness_splat_v2.so"
-    if baseline.is_file():
-        level = Library(baseline).call("cpu_level")
+    if level:
         return [FOLDER / f"liblikeness_splat_v{number}.so" for number in range(level, 1, -1)]
     return [FOLDER / "liblikeness_splat_native.so"]
 
@@ -119,7 +126,7 @@ def load() -> Library | None:
         for path in _candidates():
             if path.is_file():
                 return Library(path)
-    except (OSError, AttributeError) as error:
+    except (OSError, AttributeError, ValueError) as error:
         problem = str(error)
     warnings.warn(
         f"The native kernels can't load ({problem}); the torch reference runs instead, about a hundred times slower. "

@@ -1,0 +1,156 @@
+"""Grid, network and SSIM kernels against their float64 references, closed forms and independent implementations."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from core.splat import encode_triplane, mlp, ssim
+from core.splat.reference import growth_resolutions
+
+TOLERANCE = 2e-5
+
+
+def relative(found: Tensor | None, truth: Tensor | None) -> float:
+    assert found is not None
+    assert truth is not None
+    exact = truth.detach().double()
+    return float((found.detach().double() - exact).norm() / exact.norm().clamp(min=1e-30))
+
+
+@pytest.mark.parametrize("count", [1, 7, 300])
+def test_triplane_agrees_with_float64(isa: str, count: int) -> None:
+    generator = torch.Generator().manual_seed(count)
+    resolutions = torch.tensor(growth_resolutions(16, 38.4, 12), dtype=torch.int32)
+    table = torch.randn(3, 12, 1700, generator=generator)
+    points = (torch.rand(count, 3, generator=generator) - 0.5) * 0.32  # some outside the bound of 0.15
+    upstream = torch.randn(count, 36, generator=generator)
+    found = [t.clone().requires_grad_() for t in (points, table)]
+    truth = [t.double().requires_grad_() for t in (points, table)]
+    features = encode_triplane(*found, resolutions, 0.15)
+    exact = encode_triplane(*truth, resolutions, 0.15, backend="torch")
+    (features * upstream).sum().backward()
+    (exact * upstream.double()).sum().backward()
+    assert relative(features, exact) < TOLERANCE
+    for leaf, exact_leaf in zip(found, truth, strict=True):
+        assert relative(leaf.grad, exact_leaf.grad) < TOLERANCE
+
+
+def test_triplane_reproduces_a_linear_function_of_the_plane() -> None:
+    """Bilinear interpolation is exact for it: entry (i, j) holds i + 100 j, so a feature tells its own position."""
+    resolution = 9
+    entry = torch.arange((resolution + 1) ** 2)
+    level = (entry % (resolution + 1) + 100 * (entry // (resolution + 1))).float()
+    points = torch.tensor([[-1.0, 0.0, 1.0], [0.25, -0.5, 3.0]])
+    features = encode_triplane(points, level.expand(3, 1, -1).contiguous(), torch.tensor([9], dtype=torch.int32), 1.0)
+    position = ((points + 1) / 2).clamp(0, 1) * (resolution - 1) + 0.5
+    expected = torch.stack([position[:, a] + 100 * position[:, b] for a, b in ((0, 1), (1, 2), (0, 2))], -1)
+    assert torch.allclose(features, expected, atol=1e-4)
+
+
+def test_reference_triplane_passes_gradcheck() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points = (torch.rand(4, 3, generator=generator, dtype=torch.float64) - 0.5).requires_grad_()
+    table = torch.randn(3, 2, 36, generator=generator, dtype=torch.float64, requires_grad=True)
+    resolutions = torch.tensor([3, 5], dtype=torch.int32)
+
+    def encode(p: Tensor, t: Tensor) -> Tensor:
+        return encode_triplane(p, t, resolutions, 1.0, backend="torch")
+
+    assert torch.autograd.gradcheck(encode, (points, table))
+
+
+@pytest.mark.parametrize("widths", [(74, 64, 64, 11), (36, 32, 32), (36, 16, 6), (39, 16, 16, 1), (5, 64, 64, 512)])
+@pytest.mark.parametrize("count", [1, 97, 500])
+def test_network_agrees_with_float64(isa: str, widths: tuple[int, ...], count: int) -> None:
+    generator = torch.Generator().manual_seed(count)
+    weights = [torch.randn(o, i, generator=generator) / i**0.5 for i, o in itertools.pairwise(widths)]
+    x = torch.randn(count, widths[0], generator=generator)
+    upstream = torch.randn(count, widths[-1], generator=generator)
+    found = [t.clone().requires_grad_() for t in (x, *weights)]
+    truth = [t.double().requires_grad_() for t in (x, *weights)]
+    output, exact = mlp(found[0], found[1:]), mlp(truth[0], truth[1:], backend="torch")
+    (output * upstream).sum().backward()
+    (exact * upstream.double()).sum().backward()
+    assert relative(output, exact) < TOLERANCE
+    for leaf, exact_leaf in zip(found, truth, strict=True):
+        assert relative(leaf.grad, exact_leaf.grad) < TOLERANCE
+
+
+def test_network_of_another_shape_runs_in_torch() -> None:
+    weights = [torch.randn(20, 8), torch.randn(3, 20)]
+    x = torch.randn(5, 8)
+    assert torch.allclose(mlp(x, weights), torch.relu(x @ weights[0].T) @ weights[1].T)
+
+
+def test_network_without_rows_is_empty_and_differentiable() -> None:
+    weights = [torch.randn(16, 8, requires_grad=True), torch.randn(3, 16, requires_grad=True)]
+    mlp(torch.zeros(0, 8), weights).sum().backward()
+    assert weights[0].grad is not None
+    assert not weights[0].grad.any()
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 40), (1, 1, 1), (3, 5, 90), (2, 70, 13)])
+def test_similarity_agrees_with_float64(isa: str, shape: tuple[int, int, int]) -> None:
+    generator = torch.Generator().manual_seed(shape[1])
+    target = torch.rand(shape, generator=generator)
+    image = (target + 0.2 * torch.randn(shape, generator=generator)).clamp(0, 1)
+    found, truth = image.clone().requires_grad_(), image.double().requires_grad_()
+    value, exact = ssim(found, target), ssim(truth, target.double(), backend="torch")
+    (3 * value).backward()
+    (3 * exact).backward()
+    assert abs(value.item() - exact.item()) < 1e-6
+    assert relative(found.grad, truth.grad) < 1e-4
+
+
+def test_similarity_away_from_the_border_is_that_of_scikit_image() -> None:
+    from skimage.metrics import structural_similarity
+
+    generator = torch.Generator().manual_seed(5)
+    target = torch.rand(1, 40, 40, generator=generator)
+    image = (target + 0.1 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
+    # A constant frame of 5 pixels makes the zero padding irrelevant inside; compare the maps' means there.
+    _, peer = structural_similarity(
+        image[0].numpy(),
+        target[0].numpy(),
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=1.0,
+        full=True,
+    )
+    inner = peer[5:-5, 5:-5].mean()
+    whole = float(ssim(image, target)) * 40 * 40
+    # The sum over the border alone, from float64, must close the gap exactly.
+    border = _border_sum(image, target)
+    assert abs((whole - border) / (30 * 30) - inner) < 1e-4
+
+
+def _border_sum(image: Tensor, target: Tensor) -> float:
+    """Sum of the zero-padded SSIM map over the 5-pixel border, written out pixel by pixel in float64."""
+    taps = torch.exp(-(torch.arange(-5, 6, dtype=torch.float64) ** 2) / 4.5)
+    window = torch.outer(taps, taps) / taps.sum() ** 2
+    a, b = (torch.nn.functional.pad(t[0].double(), (5, 5, 5, 5)) for t in (image, target))
+    total = 0.0
+    for y in range(40):
+        for x in range(40):
+            if 5 <= y < 35 and 5 <= x < 35:
+                continue
+            p, q = a[y : y + 11, x : x + 11], b[y : y + 11, x : x + 11]
+            m, n = float((window * p).sum()), float((window * q).sum())
+            variance = float((window * (p * p + q * q)).sum()) - m * m - n * n
+            covariance = float((window * p * q).sum()) - m * n
+            total += (2 * m * n + 1e-4) * (2 * covariance + 9e-4) / ((m * m + n * n + 1e-4) * (variance + 9e-4))
+    return total
+
+
+def test_similarity_of_equal_pictures_is_one() -> None:
+    picture = torch.rand(3, 20, 20, requires_grad=True)
+    value = ssim(picture, picture.detach())
+    value.backward()
+    assert abs(float(value.detach()) - 1.0) < 1e-6
+    assert picture.grad is not None
+    assert picture.grad.abs().max() < 1e-6
