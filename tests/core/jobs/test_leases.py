@@ -1,0 +1,273 @@
+"""Claims, leases, fencing and the reaper, on a real database file."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from job_steps import ATTEMPTS, LEASE, attempts, claim, job, let_leases_end, stages, submit
+from sqlalchemy import select, update
+
+from core.jobs import lease, lifecycle
+from core.jobs.access import create_tenant
+from core.jobs.clock import database_now
+from core.jobs.database import Database
+from core.jobs.events import read_after
+from core.jobs.kinds import QUEUES, STAGES, JobKind
+from core.jobs.lease import Claim, Directive, LeaseLostError
+from core.jobs.outbox import relay_once
+from core.jobs.reaper import reap, reap_owner
+from core.jobs.steps import JobError
+from core.jobs.tables import Job, Outbox, StageRun
+
+BROKEN = JobError("broken", "It broke.", "Mend it.")
+
+
+def test_a_job_runs_its_stages_in_order_and_publishes_once(database: Database) -> None:
+    job_id = submit(database)
+    published = []
+    names = []
+    for _ in STAGES[JobKind.ADAPT]:
+        mine = claim(database)
+        names.append(mine.stage)
+        lease.finish(database, mine, ATTEMPTS, lambda _: published.append(1))
+    assert names == ["preprocess", "face", "mouth", "fuse", "package"]
+    assert job(database, job_id).state == "succeeded"
+    assert published == [1]
+    assert lease.claim_next(database, QUEUES, "worker-1", LEASE) is None
+
+
+def test_of_many_workers_one_gets_the_stage(database: Database) -> None:
+    submit(database)
+    found: list[Claim | None] = []
+    start = threading.Barrier(8)
+
+    def contend(name: str) -> None:
+        start.wait()
+        found.append(lease.claim_next(database, QUEUES, name, LEASE))
+
+    threads = [threading.Thread(target=contend, args=(f"worker-{index}",)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert sum(one is not None for one in found) == 1
+
+
+def test_a_worker_only_gets_stages_of_its_queues(database: Database) -> None:
+    submit(database)
+    assert lease.claim_next(database, ["render"], "worker-1", LEASE) is None
+    assert lease.claim_next(database, ["cpu"], "worker-1", LEASE) is not None
+
+
+def test_priority_then_the_tenant_with_less_running_then_age(database: Database) -> None:
+    with database.write() as session:
+        other = create_tenant(session, "second")
+    busy, waiting = submit(database), submit(database)
+    of_other = submit(database, tenant_id=other)
+    urgent = submit(database, priority=5)
+    order = [claim(database).job_id for _ in range(4)]
+    assert order[0] == urgent
+    assert order[1] == of_other  # the first tenant has one running already
+    assert order[2:] == [busy, waiting]
+
+
+def test_the_attempt_that_lost_its_lease_changes_nothing(database: Database) -> None:
+    job_id = submit(database)
+    frozen = claim(database, "frozen")
+    let_leases_end(database)
+    assert reap(database, 60).requeued == 1
+    current = claim(database, "current")
+    assert current.attempt == frozen.attempt + 1
+
+    assert lease.heartbeat(database, frozen, LEASE, 0.9) is Directive.LOST
+    for write in (
+        lambda: lease.finish(database, frozen, ATTEMPTS),
+        lambda: lease.fail(database, frozen, BROKEN),
+        lambda: lease.stop(database, frozen, Directive.CANCEL),
+        lambda: lease.release(database, frozen),
+        lambda: lease.save_checkpoint(database, frozen, {"folder": "theirs"}),
+    ):
+        with pytest.raises(LeaseLostError):
+            write()
+    (stage,) = stages(database, job_id)
+    assert (stage.state, stage.attempt, stage.lease_owner, stage.progress) == ("running", 2, "current", 0.0)
+    assert [attempt.outcome for attempt in attempts(database, stage.id)] == ["lost", None]
+
+
+def test_a_heartbeat_renews_the_lease_and_carries_progress(database: Database) -> None:
+    job_id = submit(database)
+    mine = claim(database)
+    let_leases_end(database)
+    assert lease.heartbeat(database, mine, LEASE, 0.5, announce=True) is Directive.CONTINUE
+    assert not reap(database, 60)
+    (stage,) = stages(database, job_id)
+    assert stage.progress == 0.5
+    with database.read() as session:
+        last = read_after(session, job_id, 0)[-1]
+    assert (last.type, last.data["stage_progress"], last.data["progress"]) == ("job.progress", 0.5, 0.125)
+
+
+def test_the_next_attempt_knows_where_the_last_one_stopped(database: Database) -> None:
+    submit(database)
+    first = claim(database)
+    lease.save_checkpoint(database, first, {"folder": "job_1"})
+    lease.heartbeat(database, first, LEASE, 0.4)
+    let_leases_end(database)
+    reap(database, 60)
+    second = claim(database)
+    assert (second.resumed_from, second.checkpoint) == (0.4, {"folder": "job_1"})
+
+
+def test_a_stage_that_kills_its_workers_is_a_dead_letter(database: Database) -> None:
+    job_id = submit(database)
+    for _ in range(ATTEMPTS):
+        claim(database)
+        let_leases_end(database)
+        reap(database, 60)
+    assert lease.claim_next(database, QUEUES, "worker-1", LEASE) is None
+    dead = job(database, job_id)
+    assert (dead.state, dead.error_code, dead.error_retryable) == ("failed", "attempts_exhausted", True)
+    (stage,) = stages(database, job_id)
+    assert [attempt.outcome for attempt in attempts(database, stage.id)] == ["lost"] * ATTEMPTS
+
+
+def test_leases_of_a_dead_worker_are_taken_at_once_and_others_kept(database: Database) -> None:
+    submit(database), submit(database)
+    claim(database, "serve-a:1")
+    kept = claim(database, "serve-ab:2")
+    assert reap_owner(database, "serve-a:").requeued == 1
+    assert lease.heartbeat(database, kept, LEASE, 0.1) is Directive.CONTINUE
+
+
+def test_handing_back_does_not_use_up_an_attempt(database: Database) -> None:
+    job_id = submit(database)
+    for _ in range(ATTEMPTS + 2):
+        lease.release(database, claim(database))
+    (stage,) = stages(database, job_id)
+    assert stage.state == "queued"
+    assert stage.max_attempts - stage.attempt == ATTEMPTS
+
+
+def test_cancelling_a_waiting_job_ends_it_and_a_running_one_is_told(database: Database) -> None:
+    waiting = submit(database)
+    with database.write() as session:
+        lifecycle.cancel(session, waiting)
+    assert job(database, waiting).state == "cancelled"
+    assert lease.claim_next(database, QUEUES, "worker-1", LEASE) is None
+
+    running = submit(database)
+    mine = claim(database)
+    with database.write() as session:
+        lifecycle.cancel(session, running)
+        lifecycle.cancel(session, running)  # twice is the same as once
+    assert job(database, running).state == "running"
+    assert lease.heartbeat(database, mine, LEASE, 0.1) is Directive.CANCEL
+    lease.stop(database, mine, Directive.CANCEL)
+    assert job(database, running).state == "cancelled"
+
+
+def test_a_job_whose_worker_died_after_the_cancel_ends_cancelled(database: Database) -> None:
+    job_id = submit(database)
+    claim(database)
+    with database.write() as session:
+        lifecycle.cancel(session, job_id)
+    let_leases_end(database)
+    assert reap(database, 60).ended == 1
+    assert job(database, job_id).state == "cancelled"
+
+
+def test_a_cancel_between_two_stages_stops_the_job(database: Database) -> None:
+    job_id = submit(database)
+    mine = claim(database)
+    with database.write() as session:
+        lifecycle.cancel(session, job_id)
+    lease.finish(database, mine, ATTEMPTS)
+    assert job(database, job_id).state == "cancelled"
+    assert len(stages(database, job_id)) == 1
+
+
+def test_retry_goes_on_at_the_stage_that_failed(database: Database) -> None:
+    job_id = submit(database)
+    lease.finish(database, claim(database), ATTEMPTS)
+    lease.fail(database, claim(database), BROKEN)
+    assert job(database, job_id).error_code == "broken"
+    with database.write() as session:
+        lifecycle.retry(session, job_id, ATTEMPTS)
+    assert job(database, job_id).error_code is None
+    again = claim(database)
+    assert (again.stage, again.attempt, again.max_attempts) == ("face", 2, 1 + ATTEMPTS)
+
+
+def test_rejected_and_finished_jobs_can_not_be_retried(database: Database) -> None:
+    job_id = submit(database)
+    lease.fail(database, claim(database), BROKEN, rejected=True)
+    assert job(database, job_id).state == "rejected"
+    with database.write() as session, pytest.raises(lifecycle.JobConflictError) as refused:
+        lifecycle.retry(session, job_id, ATTEMPTS)
+    assert refused.value.code == "job_not_retryable"
+
+
+def test_a_deadline_ends_a_waiting_job_and_tells_a_running_one(database: Database) -> None:
+    waiting, running = submit(database, deadline_s=100.0), submit(database, deadline_s=100.0, priority=1)
+    mine = claim(database)
+    with database.write() as session:
+        session.execute(update(Job).values(deadline_at=database_now() - 1))
+    assert reap(database, 60).ended == 1
+    assert job(database, waiting).state == "expired"
+    assert lease.heartbeat(database, mine, LEASE, 0.1) is Directive.EXPIRE
+    lease.stop(database, mine, Directive.EXPIRE)
+    assert job(database, running).state == "expired"
+
+
+def test_the_database_refuses_a_state_it_does_not_know(database: Database) -> None:
+    from sqlalchemy.exc import IntegrityError
+
+    submit(database)
+    for statement in (
+        update(Job).values(state="done"),
+        update(StageRun).values(state="running"),  # without a lease
+        update(StageRun).values(progress=1.5),
+    ):
+        with pytest.raises(IntegrityError), database.write() as session:
+            session.execute(statement)
+
+
+def test_a_message_is_written_with_its_cause_and_sent_once(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError), database.write() as session:
+        tenant = create_tenant(session, "gone")
+        lifecycle.submit(session, tenant_id=tenant, kind=JobKind.RENDER, subject_id="rnd_0", inputs={}, max_attempts=1)
+        raise ZeroDivisionError
+    sent: list[tuple[str, str]] = []
+    assert relay_once(database, lambda queue, stage: sent.append((queue, stage))) == 0
+
+    job_id = submit(database)
+    relay_once(database, lambda queue, stage: sent.append((queue, stage)))
+    relay_once(database, lambda queue, stage: sent.append((queue, stage)))
+    assert sent == [("cpu", stages(database, job_id)[0].id)]
+
+
+def test_a_message_that_could_not_be_sent_is_sent_later(database: Database) -> None:
+    submit(database)
+
+    def away(queue: str, stage: str) -> None:
+        raise ConnectionError("no broker")
+
+    assert relay_once(database, away) == 0
+    with database.write() as session:
+        row = session.scalars(select(Outbox)).one()
+        assert (row.tries, row.sent_at) == (1, None)
+        session.execute(update(Outbox).values(available_at=database_now()))
+    assert relay_once(database, lambda *_: None) == 1
+
+
+def test_a_lost_message_is_written_again(database: Database) -> None:
+    submit(database)
+    relay_once(database, lambda *_: None)
+    assert reap(database, rehint_seconds=60).hinted == 0
+    with database.write() as session:
+        session.execute(update(StageRun).values(hinted_at=database_now() - 61))
+    assert reap(database, rehint_seconds=60).hinted == 1
+    assert reap(database, rehint_seconds=60).hinted == 0
+    assert relay_once(database, lambda *_: None) == 1
