@@ -22,7 +22,7 @@ JAW_BLEND = 0.034
 """Seconds (standard deviation) over which sounds share the jaw."""
 JAW_SCALE = 1.15
 """This speaker opens her mouth a little more than the inventory's average."""
-WIDE_BLEND = 0.05
+WIDE_BLEND = 0.042
 PART_BLEND = 0.014
 
 

@@ -132,25 +132,18 @@ def build_sheet(points: Float, mouth: MouthLine, landmarks: Float, upper: bool) 
     up, low = mouth.curves(x)
     contact = mouth.contact(x)
     opens = mouth.openness(x)
-    common = _ramp((contact + 0.022 - y) / 0.046)
-    common = common * _ramp((0.085 - np.abs(x - mouth.middle)) / 0.045)
-    closed = common
     relax = np.zeros_like(points)
     near = np.exp(-0.5 * ((x - mouth.middle) / 0.034) ** 2 - 0.5 * ((y - contact) / 0.02) ** 2)
     relax[..., 0] = -SMILE_RELAX * np.clip(across, -1.3, 1.3) * near
     relax[..., 1] = -SMILE_RELAX * 0.9 * np.clip(np.abs(across), 0, 1.2) ** 2 * near
-    if upper:
-        weight = common * (1 - opens)
-        fade = _ramp(1 - (y - up) / 0.016)
-        relax[..., 1] -= (up - contact) * fade
-        lift = 0.12 * opens * fade
-        weight = weight - lift * 0.25
-    else:
-        weight = common + (1 - common) * opens
-        relax[..., 1] += (contact - low) * _ramp(1 - (low - y) / 0.02)
+    meet = (up - contact) * -_ramp(1 - (y - up) / 0.016) if upper else (contact - low) * _ramp(1 - (low - y) / 0.02)
+    relax[..., 1] += meet
+    # The jaw takes along what lies low once the lips have met, so that both lips' edges are taken along alike.
+    closed = _ramp((contact + 0.022 - (y + meet)) / 0.046) * _ramp((0.085 - np.abs(x - mouth.middle)) / 0.045)
+    weight = closed * (1 - opens) if upper else closed + (1 - closed) * opens
     wide = np.zeros_like(points)
     spread = np.exp(-0.5 * ((x - mouth.middle) / 0.032) ** 2 - 0.5 * ((y - contact) / 0.017) ** 2)
-    wide[..., 0] = 0.0075 * np.clip(across, -1.4, 1.4) * spread
+    wide[..., 0] = 0.0095 * np.clip(across, -1.4, 1.4) * spread
     wide[..., 2] = -0.0035 * spread
     wide[..., 1] = 0.0008 * np.clip(np.abs(across), 0, 1.2) ** 2 * spread
     brow = np.zeros_like(points)
