@@ -1,0 +1,190 @@
+"""Identities, renders and their jobs, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.jobs import lease
+from core.jobs.kinds import QUEUES
+from core.jobs.steps import JobError
+
+
+def test_an_identity_is_accepted_with_its_job(api: Any) -> None:
+    made = api.identity(name="me")
+    assert (made["identity"]["state"], made["job"]["state"]) == ("adapting", "queued")
+    assert made["identity"]["job"] == made["job"]["id"]
+    job = api.http.get(f"/v1/jobs/{made['job']['id']}").json()
+    assert (job["stage"], job["progress"], job["queue_position"], job["eta_s"]) == ("preprocess", 0.0, 0, None)
+    second = api.identity()
+    assert second["job"]["queue_position"] == 1
+
+
+@pytest.mark.parametrize("consent", [{}, {"consent_attested": False}, {"consent_attested": None}])
+def test_no_avatar_without_consent(api: Any, refused: Any, consent: dict[str, Any]) -> None:
+    answer = api.http.post("/v1/identities", json={"upload": api.upload(), **consent})
+    assert (answer.status_code, refused(answer)) == (422, "invalid_request")
+    assert api.http.get("/v1/jobs").json()["items"] == []
+
+
+def test_unknown_things_are_refused(api: Any, refused: Any) -> None:
+    upload = api.upload()
+    nothing = "upl_" + "0" * 32
+    body = {"upload": nothing, "consent_attested": True}
+    assert refused(api.http.post("/v1/identities", json=body)) == "not_found"
+    body = {"upload": upload, "consent_attested": True, "umf": "unheard-of"}
+    assert refused(api.http.post("/v1/identities", json=body)) == "umf_unknown"
+    body = {"upload": upload, "consent_attested": True, "umf": "../../secret"}
+    assert refused(api.http.post("/v1/identities", json=body)) == "invalid_request"
+    assert refused(api.http.get("/v1/nowhere")) == "not_found"
+    assert refused(api.http.delete("/v1/jobs")) == "method_not_allowed"
+    assert refused(api.http.get("/v1/jobs?cursor=%21%21")) == "bad_cursor"
+
+
+def test_umfs_are_none_and_the_files_of_the_folder(api: Any) -> None:
+    folder = api.platform.settings.umf_dir
+    (folder / "wide.safetensors").write_bytes(b"12345")
+    (folder / "notes.txt").write_text("not one")
+    assert api.http.get("/v1/umfs").json()["items"] == [{"name": "none", "size": 0}, {"name": "wide", "size": 5}]
+    api.identity(umf="wide")
+    claim = lease.claim_next(api.platform.database, QUEUES, "test", 60)
+    assert claim is not None
+    assert claim.inputs["options"]["umf"] == str(folder / "wide.safetensors")
+
+
+def test_a_job_waits_for_its_upload(api: Any) -> None:
+    content = b"late"
+    upload = api.upload(content, complete=False)
+    made = api.http.post("/v1/identities", json={"upload": upload, "consent_attested": True}).json()
+    assert (made["identity"]["state"], made["job"]["state"]) == ("waiting", "awaiting_upload")
+    assert lease.claim_next(api.platform.database, QUEUES, "test", 60) is None
+    api.http.put(f"/v1/uploads/{upload}/content", content=content)
+    api.http.post(f"/v1/uploads/{upload}/complete")
+    assert api.http.get(f"/v1/jobs/{made['job']['id']}").json()["state"] == "queued"
+    assert lease.claim_next(api.platform.database, QUEUES, "test", 60) is not None
+
+
+def test_the_bundle_comes_when_the_identity_is_ready(api: Any, refused: Any, tmp_path: Path) -> None:
+    identity = api.identity()["identity"]["id"]
+    early = api.http.get(f"/v1/identities/{identity}/bundle")
+    assert (early.status_code, refused(early)) == (409, "identity_not_ready")
+    api.run(tmp_path)
+    ready = api.http.get(f"/v1/identities/{identity}").json()
+    assert ready["state"] == "ready"
+    bundle = api.http.get(ready["bundle"]["url"])
+    assert bundle.content == identity.encode()
+    assert bundle.headers["etag"] == f'"{ready["bundle"]["sha256"]}"'
+
+
+def test_a_render_needs_a_ready_identity(api: Any, refused: Any, tmp_path: Path) -> None:
+    identity = api.identity()["identity"]["id"]
+    item = {"identity": identity, "upload": api.upload(b"speech", "a.wav")}
+    assert refused(api.http.post("/v1/renders", json=item)) == "identity_not_ready"
+    api.run(tmp_path)
+    made = api.http.post("/v1/renders", json=item)
+    assert made.status_code == 202
+    render = made.json()["render"]
+    assert refused(api.http.get(f"/v1/renders/{render['id']}/output")) == "not_ready"
+    claim = lease.claim_next(api.platform.database, ["render"], "test", 60)
+    assert claim is not None
+    assert claim.inputs["options"] == {"size": None, "background": None, "label": True}
+    assert claim.inputs["audio"]["name"] == "audio.wav"
+
+
+def test_a_batch_is_accepted_as_a_whole_or_not_at_all(api: Any, refused: Any, tmp_path: Path) -> None:
+    identity = api.identity()["identity"]["id"]
+    api.run(tmp_path)
+    good = {"identity": identity, "upload": api.upload(b"speech", "a.wav")}
+    bad = {**good, "upload": "upl_" + "0" * 32}
+    assert refused(api.http.post("/v1/render-batches", json={"items": [good, bad]})) == "not_found"
+    assert api.http.get("/v1/renders").json()["items"] == []
+    batch = api.http.post("/v1/render-batches", json={"items": [good, {**good, "background": "#ff0000"}]}).json()
+    assert batch["state"] == "running"
+    assert len({render["job"] for render in batch["renders"]}) == 2
+    assert api.http.get(f"/v1/render-batches/{batch['id']}").json() == batch
+
+
+def test_a_rejected_input_shows_its_code_and_hint(api: Any, refused: Any) -> None:
+    job = api.identity()["job"]["id"]
+    claim = lease.claim_next(api.platform.database, QUEUES, "test", 60)
+    assert claim is not None
+    lease.fail(api.platform.database, claim, JobError("no_face", "No face.", "Show one."), rejected=True)
+    ended = api.http.get(f"/v1/jobs/{job}").json()
+    assert ended["state"] == "rejected"
+    assert ended["error"] == {"code": "no_face", "message": "No face.", "hint": "Show one.", "retryable": False}
+    assert [(attempt["stage"], attempt["outcome"]) for attempt in ended["attempts"]] == [("preprocess", "rejected")]
+    assert refused(api.http.post(f"/v1/jobs/{job}/retry")) == "job_not_retryable"
+    assert refused(api.http.post(f"/v1/jobs/{job}/cancel")) == "job_finished"
+
+
+def test_cancel_and_retry(api: Any) -> None:
+    job = api.identity()["job"]["id"]
+    for _ in range(2):
+        answer = api.http.post(f"/v1/jobs/{job}/cancel")
+        assert (answer.status_code, answer.json()["state"]) == (202, "cancelled")
+    again = api.http.post(f"/v1/jobs/{job}/retry")
+    assert (again.status_code, again.json()["state"], again.json()["cancel_requested"]) == (202, "queued", False)
+
+
+def test_events_come_in_order_and_go_on_after_the_last_seen(api: Any, tmp_path: Path) -> None:
+    job = api.identity()["job"]["id"]
+    api.run(tmp_path)
+    events = read_events(api, job, 0)
+    kinds = [event["type"] for event in events]
+    assert kinds[0] == "job.queued"
+    assert kinds[-1] == "job.succeeded"
+    assert kinds.count("stage.succeeded") == 5
+    ids = [event["id"] for event in events]
+    assert ids == sorted(set(ids))
+    assert read_events(api, job, ids[3]) == events[4:]
+
+
+def test_a_stream_of_a_waiting_job_ends_when_its_time_is_up(api: Any) -> None:
+    job = api.identity()["job"]["id"]
+    assert [event["type"] for event in read_events(api, job, 0)] == ["job.queued"]
+    assert api.platform.streams.count == 0
+
+
+def read_events(api: Any, job: str, after: int) -> list[dict[str, Any]]:
+    answer = api.http.get(f"/v1/jobs/{job}/events", headers={"Last-Event-ID": str(after)})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    return [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
+
+
+def test_lists_are_paged_newest_first(api: Any) -> None:
+    made = [api.identity()["identity"]["id"] for _ in range(5)]
+    seen, cursor = [], None
+    for _ in range(3):
+        page = api.http.get("/v1/identities", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    assert seen == made[::-1]
+    assert cursor is None
+
+
+def test_deleting_an_identity_removes_its_artefacts_and_stops_its_jobs(api: Any, refused: Any, tmp_path: Path) -> None:
+    identity = api.identity()["identity"]
+    api.run(tmp_path)
+    item = {"identity": identity["id"], "upload": api.upload(b"speech", "a.wav")}
+    render = api.http.post("/v1/renders", json=item).json()["render"]
+    assert api.http.delete(f"/v1/identities/{identity['id']}").status_code == 204
+    for path in (f"identities/{identity['id']}", f"identities/{identity['id']}/bundle", f"renders/{render['id']}"):
+        assert refused(api.http.get(f"/v1/{path}")) == "not_found"
+    assert api.http.get("/v1/identities").json()["items"] == []
+    assert api.http.get(f"/v1/jobs/{render['job']}").json()["state"] == "cancelled"
+    assert refused(api.http.post(f"/v1/jobs/{render['job']}/retry")) == "not_found"
+    left = [path.read_bytes() for path in (api.platform.settings.objects_dir / "data").rglob("*") if path.is_file()]
+    assert left == [b"speech"]  # that upload is still the tenant's; the video and the bundle are gone
+
+
+def test_health_and_metrics_need_no_key(api: Any) -> None:
+    api.identity()
+    del api.http.headers["Authorization"]
+    for path in ("/healthz", "/readyz", "/v1/healthz", "/v1/readyz"):
+        assert api.http.get(path).json() == {"status": "ok"}
+    text = api.http.get("/v1/metrics").text
+    assert 'likeness_stages{queue="cpu",state="queued"} 1.0' in text
+    assert 'likeness_jobs{kind="adapt",state="queued"} 1.0' in text
