@@ -1,4 +1,4 @@
-"""A talking clip that shows no living person's recording, with its truth: the demo's input and the tests' ground truth."""
+"""A talking clip made from a public-domain portrait, with its truth: the demo's input and the tests' oracle."""
 
 from core.sample.generate import Sample, generate_sample
 

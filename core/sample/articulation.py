@@ -69,4 +69,6 @@ def articulate(track: list[TimedPhone]) -> Articulation:
         return np.asarray(gaussian_filter1d(values * weight, sigma, mode="nearest") / total, np.float64)
 
     closed = gaussian_filter1d(part, PART_BLEND * RATE, mode="nearest")
-    return Articulation(JAW_SCALE * blend(jaw, JAW_BLEND) / 1000, np.clip(closed, 0, 1), np.clip(blend(wide, WIDE_BLEND), -1, 1))
+    return Articulation(
+        JAW_SCALE * blend(jaw, JAW_BLEND) / 1000, np.clip(closed, 0, 1), np.clip(blend(wide, WIDE_BLEND), -1, 1)
+    )

@@ -25,10 +25,10 @@ Float = npt.NDArray[np.floating]
 
 INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-UPPER_LIP_POINTS = frozenset(
-    (0, 11, 12, 13, 37, 38, 39, 40, 41, 42, 72, 73, 74, 80, 81, 82, 184, 185, 183, 191)
-    + (267, 268, 269, 270, 271, 272, 302, 303, 304, 310, 311, 312, 407, 408, 409, 415)
-)
+UPPER_LIP_POINTS = (
+    0, 11, 12, 13, 37, 38, 39, 40, 41, 42, 72, 73, 74, 80, 81, 82, 183, 184, 185, 191, 267, 268, 269, 270, 271, 272,
+    302, 303, 304, 310, 311, 312, 407, 408, 409, 415,
+)  # fmt: skip
 UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
 LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
 HINGE = (0.0, 0.0, -0.055)
@@ -71,7 +71,7 @@ class Sheet:
         turn = weight * angle
         y = self.points[..., 1] - float(self.hinge[1])
         z = self.points[..., 2] - float(self.hinge[2])
-        moved = self.points + self.relax * (1 - 0.22 * face.part) + self.wide * face.wide + self.brow * face.brow
+        moved: Float = self.points + self.relax * (1 - 0.22 * face.part) + self.wide * face.wide + self.brow * face.brow
         along, across = np.cos(turn) - 1, np.sin(turn)
         moved[..., 1] += y * along - z * across
         moved[..., 2] += y * across + z * along
@@ -122,7 +122,8 @@ class MouthLine:
     def openness(self, x: Float) -> Float:
         """0 at the corners and beyond, 1 in the middle: the shape of a mouth that opens."""
         inside = 1 - ((x - self.middle) / self.half) ** 2
-        return np.clip(inside, 0, 1) ** 0.8
+        shape: Float = np.clip(inside, 0, 1) ** 0.8
+        return shape
 
 
 def build_sheet(points: Float, mouth: MouthLine, landmarks: Float, upper: bool) -> Sheet:
@@ -147,12 +148,12 @@ def build_sheet(points: Float, mouth: MouthLine, landmarks: Float, upper: bool) 
     wide[..., 2] = -0.0035 * spread
     wide[..., 1] = 0.0008 * np.clip(np.abs(across), 0, 1.2) ** 2 * spread
     brow = np.zeros_like(points)
-    brows = landmarks[[105, 334], :]
-    for centre in brows:
-        brow[..., 1] += 0.004 * np.exp(-0.5 * ((x - centre[0]) / 0.02) ** 2 - 0.5 * ((y - centre[1] - 0.004) / 0.011) ** 2)
+    for centre in landmarks[[105, 334]]:
+        across_brow, above_brow = (x - centre[0]) / 0.02, (y - centre[1] - 0.004) / 0.011
+        brow[..., 1] += 0.004 * np.exp(-0.5 * across_brow**2 - 0.5 * above_brow**2)
     hinge = np.array(HINGE) + np.array([0.0, landmarks[[127, 356], 1].mean() - 0.015, landmarks[[127, 356], 2].mean()])
-    fields = (np.asarray(field, points.dtype) for field in (weight, closed, relax, wide, brow))
-    return Sheet(*fields, points=points, hinge=hinge)
+    fields = [np.asarray(field, points.dtype) for field in (weight, closed, relax, wide, brow)]
+    return Sheet(fields[0], fields[1], fields[2], fields[3], fields[4], points, hinge)
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,8 @@ class Lid:
         middle = (self.left + self.right) / 2
         height = (self.upper(middle) + self.lower(middle)) / 2
         far = ((x - middle) / (0.56 * (self.right - self.left))) ** 2 + ((y - height) / (0.7 * self.top)) ** 2
-        return np.clip(1 - far, 0, 1) ** 1.5
+        weight: Float = np.clip(1 - far, 0, 1) ** 1.5
+        return weight
 
     def lines(self, x: Float, blink: float) -> tuple[Float, Float, Float, Float]:
         """At x: upper and lower lid line as photographed, then both during the blink."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +30,13 @@ from core.sample.portrait import load_portrait, original_crop, regions
 from core.sample.renderer import LOWER_LIP, UPPER_LIP, Pose, Renderer
 from core.sample.voice import RATE, Voice, synthesise
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a sample of the same arguments would come out different."""
 TALKER = Voice(pitch=205.0, tract=1.0)
-DRIVERS = {"a": (SPEECH_A, Voice(pitch=118.0, tract=0.86, breath=0.02)), "b": (SPEECH_B, Voice(pitch=238.0, tract=1.05))}
+DRIVERS = {
+    "a": (SPEECH_A, Voice(pitch=118.0, tract=0.86, breath=0.02)),
+    "b": (SPEECH_B, Voice(pitch=238.0, tract=1.05)),
+}
 LEAD = 0.4
 """Seconds of silence before the first sound."""
 GRAIN = 1.5 / 255
@@ -92,7 +96,7 @@ def _write_sound(path: Path, signal: npt.NDArray[np.float32]) -> None:
         file.writeframes(np.round(np.clip(signal, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def _track_arrays(track: list[TimedPhone]) -> dict[str, npt.NDArray[np.generic]]:
+def _track_arrays(track: list[TimedPhone]) -> dict[str, Any]:
     return {
         "phone_names": np.array([item.name for item in track]),
         "phone_starts": np.array([item.start for item in track]),
@@ -133,6 +137,10 @@ def _pose(renderer: Renderer, motion: Motion, frame: int) -> Pose:
     pivot = head.translation + np.array(NECK_BASE)
     translation = turn @ (head.translation - pivot) + pivot + motion.shifts[frame]
     return Pose(turn @ head.rotation, translation, (float(motion.sways[frame, 0]), float(motion.sways[frame, 1])))
+
+
+def _ignore(fraction: float) -> None:
+    del fraction
 
 
 class _Grain:
@@ -236,6 +244,6 @@ def generate_sample(
     renderer = prepare(size, seed)
     for name in DRIVERS:
         _write_speech(folder, name, renderer, fps, seed)
-    _write_clip(sample, renderer, seconds, fps, seed, report or (lambda fraction: None))
+    _write_clip(sample, renderer, seconds, fps, seed, report or _ignore)
     marker.write_text(json.dumps(made))
     return sample

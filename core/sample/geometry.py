@@ -114,18 +114,16 @@ def _control_points(
 
 def _smoothed(depth: npt.NDArray[np.float32], oval: Float, scale: float) -> npt.NDArray[np.float32]:
     """The face keeps its relief; towards the oval and beyond it the sheet is smoother, or outlines would ripple."""
-    inside = np.zeros(depth.shape, np.float32)
+    inside = np.zeros(depth.shape[:2], np.float32)
     middle = oval.mean(0)
     cv2.fillPoly(inside, [np.round(middle + 0.8 * (oval - middle)).astype(np.int32)], 1.0)
-    inside = cv2.GaussianBlur(inside, (0, 0), 9.0 * scale)
+    soft = cv2.GaussianBlur(inside, (0, 0), 9.0 * scale)
     fine = cv2.GaussianBlur(depth, (0, 0), 2.0 * scale, borderType=cv2.BORDER_REPLICATE)
     coarse = cv2.GaussianBlur(depth, (0, 0), 9.0 * scale, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(coarse + (fine - coarse) * inside, np.float32)
+    return np.asarray(coarse + (fine - coarse) * soft, np.float32)
 
 
-def build_head(
-    landmarks: Float, canonical: Float, head_alpha: npt.NDArray[np.float32], size: int
-) -> Head:
+def build_head(landmarks: Float, canonical: Float, head_alpha: npt.NDArray[np.float32], size: int) -> Head:
     """Fit pose and depth.
 
     Args:
@@ -147,10 +145,11 @@ def build_head(
     coarse = interpolate(np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)).reshape(129, 129).astype(np.float32)
     coarse = np.minimum(coarse, float(depth[168]) + RIM_BEHIND_BRIDGE + 0.02)
     centres = ((np.arange(size) + 0.5) / size * 128).astype(np.float32)
-    dense = cv2.remap(coarse, *np.meshgrid(centres, centres), cv2.INTER_LINEAR)
-    dense = _smoothed(dense, pixels[list(FACE_OVAL)], scale).astype(np.float64)
+    rough = np.asarray(cv2.remap(coarse, *np.meshgrid(centres, centres), cv2.INTER_LINEAR), np.float32)
+    dense = _smoothed(rough, pixels[list(FACE_OVAL)], scale).astype(np.float64)
     at = pixels.astype(np.float32) - 0.5
-    own_depth = cv2.remap(dense, at[:, :1], at[:, 1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()
+    looked_up = cv2.remap(dense, at[:, :1], at[:, 1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    own_depth = np.asarray(looked_up, np.float64).ravel()
     grid = np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5), -1)
     points = (_unproject(grid, dense, camera) - translation) @ rotation
     own = (_unproject(pixels, own_depth, camera) - translation) @ rotation

@@ -23,7 +23,7 @@ WORK = 512
 CROP = (100, 0, 256)
 """Left, top, side of the crop in the 512-pixel original."""
 
-# Outline of hair, ears, jaw and the suit's ring, in pixels of the WORK-sized crop; the band around it is what GrabCut decides.
+# Outline of hair, ears, jaw and the suit's ring, in pixels of the WORK-sized crop; GrabCut decides the band around it.
 PERSON_OUTLINE = (
     (178, 70), (213, 43), (260, 32), (307, 40), (354, 66), (386, 103), (403, 164), (398, 202), (377, 239), (360, 258),
     (354, 270), (339, 274), (327, 300), (316, 328), (310, 349), (344, 366), (382, 403), (405, 450), (410, 471),
@@ -64,10 +64,11 @@ class Portrait:
 def original_crop() -> npt.NDArray[np.uint8]:
     """[WORK, WORK, 3] head and shoulders of the portrait, enlarged."""
     left, top, side = CROP
-    crop = skimage.data.astronaut()[top : top + side, left : left + side]
+    picture: npt.NDArray[np.uint8] = skimage.data.astronaut()  # type: ignore[no-untyped-call]
+    crop = picture[top : top + side, left : left + side]
     large = cv2.resize(crop, (WORK, WORK), interpolation=cv2.INTER_LANCZOS4).astype(np.float32)
     sharp = large + 0.35 * (large - cv2.GaussianBlur(large, (0, 0), 1.6))
-    return np.clip(np.round(sharp), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.round(sharp), 0, 255), np.uint8)
 
 
 def _disc(radius: int) -> npt.NDArray[Any]:
@@ -79,7 +80,7 @@ def _polygon(points: npt.ArrayLike) -> Float:
     mask = np.zeros((WORK, WORK), np.uint8)
     fixed = np.round(np.asarray(points, np.float64) * 16).astype(np.int32)
     cv2.fillPoly(mask, [fixed], 255, lineType=cv2.LINE_AA, shift=4)
-    return mask.astype(np.float32) / 255
+    return np.asarray(mask / np.float32(255), np.float32)
 
 
 def _person_matte(image: npt.NDArray[np.uint8]) -> Float:
@@ -92,13 +93,14 @@ def _person_matte(image: npt.NDArray[np.uint8]) -> Float:
     shoulder[455:, 395:] = 1  # a blurred edge over a bright backdrop: the drawn outline is better than GrabCut here
     trimap[shoulder > 0] = np.where(outline[shoulder > 0] > 0, cv2.GC_FGD, cv2.GC_BGD)
     cv2.setRNGSeed(0)
-    cv2.grabCut(image[..., ::-1].copy(), trimap, None, np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(image[..., ::-1].copy(), trimap, (0, 0, WORK, WORK), *models, 4, cv2.GC_INIT_WITH_MASK)
     hard = np.isin(trimap, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(hard)
     if count > 2:
         hard = (pieces == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
     soft = cv2.ximgproc.guidedFilter(image, hard.astype(np.float32), 5, 50.0)
-    return np.clip((soft - 0.12) / 0.76, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((soft - 0.12) / 0.76, 0, 1), np.float32)
 
 
 def _spread(image: Float, weight: Float, sigma: float) -> Float:
@@ -132,7 +134,7 @@ def _plate(image: Float, person: Float, rng: np.random.Generator) -> Float:
         smooth = layer if sigma == 90.0 else layer * reach + smooth * (1 - reach)
     residual = (image - cv2.GaussianBlur(image, (0, 0), 3))[covered == 0]
     grain = cv2.GaussianBlur(rng.standard_normal(image.shape).astype(np.float32), (0, 0), 1.1)
-    grain *= float(residual.std()) / float(grain.std()) * 0.8
+    grain = grain * (0.8 * residual.std() / grain.std())
     edge = cv2.GaussianBlur(seen, (0, 0), 3)[..., None] * seen[..., None]
     return np.asarray(np.clip(image * edge + (smooth + grain) * (1 - edge), 0, 1), np.float32)
 
@@ -180,7 +182,7 @@ def load_portrait(landmarks: npt.NDArray[np.float64], size: int, seed: int) -> P
         seed: of the plate's grain.
     """
     pixels = original_crop()
-    image = pixels.astype(np.float32) / 255
+    image = np.asarray(pixels / np.float32(255), np.float32)
     person = _person_matte(pixels)
     head = _head_matte(person, landmarks)
     torso, torso_alpha = _torso(image, person, head)

@@ -1,8 +1,9 @@
 """One frame: the portrait's layers under a pose and an expression. Knows neither time nor sound.
 
-Every layer is a smooth sheet, so a frame is an inverse warp: the forward displacement of each portrait pixel is computed
-exactly (3D point, expression, pose, camera) and inverted by fixed-point iteration, which converges because displacements
-are smooth and small. The face is two such sheets that part at the lips; teeth, tongue and cavity show between them.
+Every layer is a smooth sheet, so a frame is an inverse warp: the forward displacement of each portrait pixel is
+computed exactly (3D point, expression, pose, camera) and inverted by fixed-point iteration, which converges because
+displacements are smooth and small. The face is two such sheets that part at the lips; teeth, tongue and cavity show
+between them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import numpy.typing as npt
 
 from core.clip.layout import Label
 from core.sample.expression import (
-    INNER_LOWER,
     INNER_UPPER,
     Face,
     Lid,
@@ -37,6 +37,11 @@ TEETH_BEHIND_LIPS = 0.004
 NECK_BEHIND_CHIN = 0.05
 """Metres, both."""
 UPPER_LIP, LOWER_LIP, CHIN = 13, 14, 152
+CAVITY = np.array([0.17, 0.06, 0.055], np.float32)
+TONGUE = np.array([0.50, 0.24, 0.22], np.float32)
+"""sRGB in full light."""
+TEETH_SHADE = np.array([0.75, 1.0, 1.15], np.float32)
+"""Exponents: shadow on teeth is warm, for it comes through the lips."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +106,7 @@ class Box:
 
 def _sample(image: npt.NDArray[np.float32], at: Image, cubic: bool = False) -> Image:
     """Values of an image at pixel coordinates [h, w, 2] (centres at +0.5)."""
-    how = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
-    return np.asarray(
-        cv2.remap(image, at[..., 0] - 0.5, at[..., 1] - 0.5, how, borderMode=cv2.BORDER_REPLICATE), np.float32
-    )
+    return _lookup(image, at - np.float32(0.5), cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR)
 
 
 def _inverse(shift: Image, pixels: Image, box: Box, steps: int = STEPS) -> Image:
@@ -121,13 +123,19 @@ def _inverse(shift: Image, pixels: Image, box: Box, steps: int = STEPS) -> Image
     source = target
     for _ in range(steps):
         place = (source - pixels[0, 0]) / step
-        source = target - cv2.remap(shift, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        source = np.asarray(target - _lookup(shift, place), np.float32)
     return source
+
+
+def _lookup(image: Image, place: Image, how: int = cv2.INTER_LINEAR) -> Image:
+    """Values at array coordinates [h, w, 2] (x, y)."""
+    x, y = np.ascontiguousarray(place[..., 0]), np.ascontiguousarray(place[..., 1])
+    return np.asarray(cv2.remap(image, x, y, how, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _edge(signed: npt.NDArray[np.floating], softness: float) -> Image:
     """0..1 across a border at signed distance 0 (positive inside), `softness` pixels wide."""
-    return np.clip(0.5 + signed / softness, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(0.5 + signed / softness, 0, 1), np.float32)
 
 
 class Renderer:
@@ -176,12 +184,10 @@ class Renderer:
     @cached_property
     def _mouth_curves(self) -> tuple[Image, Image, float, float]:
         """[S] heights in pixels of the inner upper and lower lip line for every column; the corners' columns."""
-        up, low = self.pixels[list(INNER_UPPER)], self.pixels[list(INNER_LOWER)]
         x = np.arange(self.size) + 0.5
-        left, right = float(up[0, 0]), float(up[-1, 0])
+        left, right = float(self.pixels[INNER_UPPER[0], 0]), float(self.pixels[INNER_UPPER[-1], 0])
         inside = np.clip(x, left, right)
         line = MouthLine.of(np.column_stack([self.pixels[:, 0], self.pixels[:, 1], np.zeros(len(self.pixels))]))
-        del up, low
         high, deep = line.curves(inside)
         return high.astype(np.float32), deep.astype(np.float32), left, right
 
@@ -192,7 +198,7 @@ class Renderer:
         image, inset = self.portrait.image, 1.5 * self.scale
         rows = np.arange(self.size)[:, None] + 0.5
         columns = np.repeat(np.arange(self.size)[None, :] + 0.5, self.size, 0)
-        open_here = ((columns > left) & (columns < right))
+        open_here = (columns > left) & (columns < right)
         textures = []
         for limit, keep in ((high - inset, np.minimum), (deep + inset, np.maximum)):
             source = np.where(open_here, keep(rows, limit[None, :]), rows)
@@ -231,7 +237,7 @@ class Renderer:
         below = lid.source_of_lower(x, y, face.blink)
         soft = 1.6 * self.scale
         cover = lid.contains(x).astype(np.float32)
-        shift = lid.gaze_weight(x, y)[..., None] * (np.float64(face.gaze) * self.scale)
+        shift = lid.gaze_weight(x, y)[..., None] * (np.asarray(face.gaze, np.float32) * self.scale)
         drawn = _sample(texture, (source - shift).astype(np.float32), cubic=True)
         outside = (1 - cover)[..., None]
         drawn = drawn * (1 - outside) + _sample(texture, source, cubic=True) * outside
@@ -256,18 +262,18 @@ class Renderer:
         k = self.scale
         half, middle = (right - left) / 2, (left + right) / 2
         light = cv2.GaussianBlur(hole, (0, 0), 4.0 * k)[..., None]
-        colour = np.float32([0.17, 0.06, 0.055]) * (0.5 + 0.7 * light)
+        colour = CAVITY * (0.5 + 0.7 * light)
         columns = np.clip(low[..., 0], 0, self.size - 1).astype(int)
         rise = deep[columns] - low[..., 1]
         across = (low[..., 0] - middle) / half
         tongue_top = 7.0 * k * (1 - (across / 0.75) ** 2)
         tongue = _edge(tongue_top - rise, 3.0 * k)[..., None]
-        colour = colour * (1 - tongue) + np.float32([0.50, 0.24, 0.22]) * (0.45 + 0.5 * light) * tongue
+        colour = colour * (1 - tongue) + TONGUE * (0.45 + 0.5 * light) * tongue
         columns = np.clip(teeth[..., 0], 0, self.size - 1).astype(int)
         own = _edge(deep[columns] - 1.3 * k - teeth[..., 1], 1.6 * k)[..., None]
         own = own * _edge(0.97 - np.abs((teeth[..., 0] - middle) / half), 0.08)[..., None]
         bright = np.clip(0.5 + 0.75 * light, 0, 1)
-        upper = _sample(self.portrait.image, teeth, cubic=True) * bright ** np.float32([0.75, 1.0, 1.15])
+        upper = _sample(self.portrait.image, teeth, cubic=True) * bright**TEETH_SHADE
         return np.asarray(colour * (1 - own) + upper * own, np.float32)
 
     def _head_layer(self, face: Face, pose: Pose) -> tuple[Image, Image, npt.NDArray[np.uint8]]:
@@ -322,13 +328,13 @@ class Renderer:
         """Neck and suit within the torso's box: the neck follows the head, the shoulders sway a little."""
         rigid = self._shift(self._neck[0], self.torso_patch, pose)
         follow = self._neck[1]
-        shift = rigid * follow + np.float32(pose.sway) * np.float32(self.scale) * (1 - follow)
+        shift = rigid * follow + np.asarray(pose.sway, np.float32) * np.float32(self.scale) * (1 - follow)
         source = _inverse(shift, self.torso_patch.pixels, self.torso_box, 4)
         return _sample(self.portrait.torso, source, cubic=True), _sample(self.portrait.torso_alpha, source)
 
     @cached_property
     def _neck(self) -> tuple[Image, Image]:
-        """Head-space points [h, w, 3] of a sheet some way behind the chin, and how much [h, w, 1] it follows the head."""
+        """Head-space points [h, w, 3] of a sheet behind the chin, and how much [h, w, 1] it follows the head."""
         head, pixels = self.head, self.torso_patch.pixels
         depth = float((head.landmarks[CHIN] @ head.rotation.T + head.translation)[2]) + NECK_BEHIND_CHIN
         x = (pixels[..., 0] - head.camera.cx) / head.camera.fx * depth
@@ -363,8 +369,7 @@ class Renderer:
         """The head's soft shadow on the neck, moving with it (the photographed one stays in the neck's texture)."""
         small = cv2.resize(head_alpha, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
         blurred = cv2.GaussianBlur(small, (0, 0), 2.0 * self.scale)
-        down = np.float32([[1, 0, 0], [0, 1, 1.5 * self.scale]])
+        down = np.array([[1, 0, 0], [0, 1, 1.5 * self.scale]], np.float32)
         moved = cv2.warpAffine(blurred, down, (small.shape[1], small.shape[0]))
         full = cv2.resize(moved, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
         return np.asarray(1 - 0.22 * full, np.float32)
-

@@ -7,6 +7,7 @@ state carries over, which is smooth enough to be free of clicks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -102,7 +103,7 @@ def _intonation(track: list[TimedPhone], voice: Voice, count: int) -> Float:
     shape = np.zeros(count)
     time = np.arange(count) / CONTROL
     pauses = [item for item in track if item.name == PAUSE]
-    for before, after in zip(pauses, pauses[1:], strict=False):
+    for before, after in pairwise(pauses):
         here = slice(round(before.end * CONTROL), round(after.start * CONTROL))
         phase = (time[here] - before.end) / max(after.start - before.end, 1e-3)
         final = after.end - after.start > 0.4
@@ -217,4 +218,4 @@ def synthesise(track: list[TimedPhone], voice: Voice, seed: int) -> npt.NDArray[
     signal = signal + lfilter([0.5], [1, -0.5], room)
     signal = np.tanh(signal / 4.5)
     signal = signal / np.abs(signal).max() * 0.7 + 2e-4 * rng.standard_normal(count)
-    return signal[: int(track[-1].end * RATE)].astype(np.float32)
+    return np.asarray(signal[: int(track[-1].end * RATE)], np.float32)
