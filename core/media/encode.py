@@ -17,7 +17,7 @@ import numpy.typing as npt
 from core.errors import LikenessError, UsageError
 from core.media import fence
 from core.media.binary import QUIET, ffmpeg_path
-from core.media.probe import FPS, input_name, input_options
+from core.media.probe import FPS, input_name, input_options, probe_audio
 from core.media.sniff import sniff
 
 AUDIO_RATE_HZ = 48000
@@ -68,7 +68,8 @@ class VideoWriter:
         self._fps = fps
         self._audio = audio
         self._audio_start_s = audio_start_s
-        self._audio_options = {} if audio is None else input_options(sniff(audio))
+        if audio is not None:
+            probe_audio(audio)
         self._command = _encode_command(self._silent, width, height, fps, crf, preset)
         self._process: fence.FencedProcess | None = None
         self._stack = ExitStack()
@@ -132,7 +133,7 @@ class VideoWriter:
         if self._audio is not None:
             start = round(self._audio_start_s * AUDIO_RATE_HZ)
             length = round(self._count * AUDIO_RATE_HZ / self._fps)
-            sound = ffmpeg.input(input_name(self._audio), **self._audio_options)["a:0"]
+            sound = ffmpeg.input(input_name(self._audio), **input_options(sniff(self._audio)))["a:0"]
             sound = sound.filter("asetpts", "PTS-STARTPTS").filter("aresample", AUDIO_RATE_HZ, **{"async": 1})
             sound = sound.filter("atrim", start_sample=start, end_sample=start + length)
             sound = sound.filter("asetpts", "PTS-STARTPTS").filter("apad", whole_len=length)

@@ -147,7 +147,7 @@ class FencedProcess:
 
     def kill(self) -> None:
         """End its whole group at once, if any of it is left, and reap it. Safe to call twice."""
-        if self._process.poll() is None:
+        if self._process.returncode is None:  # not reaped yet, so the group's number is still its own
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):

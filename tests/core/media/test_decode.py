@@ -57,14 +57,16 @@ def test_sound_that_starts_late_changes_nothing(maker: Maker) -> None:
     assert numbers(path, probe(path)) == list(range(50))
 
 
-@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.ts"])
+@pytest.mark.parametrize("name", ["v.mp4", "v.ts"])
 def test_any_part_is_the_same_as_in_the_whole(maker: Maker, name: str) -> None:
-    path = maker.video(name, "-g", "25", "-bf", "2", frames=300, fps=30, video_delay_s=0.08)
+    path = maker.video(name, "-g", "25", "-bf", "2", frames=180, fps=30, video_delay_s=0.08)
     info = probe(path)
     whole = numbers(path, info)
     assert len(whole) == info.frame_count
-    assert whole[5:250] == sorted(whole[5:250])
-    for start, count in ((0, 3), (1, 2), (60, 5), (75, 1), (133, 4), (250, 2), (252, 0)):
+    late = info.video_start_s - info.origin_s
+    assert late > 0.06
+    assert whole == [min(179, max(0, int((f / 25 - late) * 30 + 0.06))) for f in range(len(whole))]
+    for start, count in ((0, 3), (1, 2), (60, 5), (75, 1), (133, 4), (150, 2), (152, 0)):
         assert numbers(path, info, start_frame=start, count=count) == whole[start : start + count]
 
 
@@ -205,16 +207,16 @@ def test_stopping_early_leaves_no_process(
 
 def test_memory_does_not_grow_with_length(maker: Maker) -> None:
     path = maker.folder / "big.mp4"
-    words = ("-f", "lavfi", "-i", "testsrc2=s=640x480:r=25:d=12", "-c:v", "libx264", "-preset", "ultrafast")
+    words = ("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=12", "-c:v", "libx264", "-preset", "ultrafast")
     run_ffmpeg(*words, str(path))
     info = probe_picture(path)
-    frames = decode_frames_full(path, info, 640)
+    frames = decode_frames_full(path, info, 320)
     for _ in range(20):
         next(frames)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert sum(1 for _ in frames) == 280
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown < 20_000  # KiB; all of it would be 280 MB
+    assert grown < 20_000  # KiB; all of it would be 64 MB
 
 
 def test_a_slow_reader_is_not_punished(plain_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
