@@ -209,6 +209,10 @@ class Renderer:
             textures.append(np.where(hole, soft, image).astype(np.float32))
         return textures[0], textures[1]
 
+    def _at(self, curve: Image, x: Image) -> Image:
+        """Height of one of the lip lines at columns x."""
+        return np.asarray(np.interp(x, np.arange(self.size) + 0.5, curve), np.float32)
+
     def _shift(self, points: Float, patch: Patch, pose: Pose) -> Image:
         moved = project(points, pose.rotation, pose.translation, self.head.camera)
         return np.asarray(moved - patch.pixels, np.float32)
@@ -263,14 +267,12 @@ class Renderer:
         half, middle = (right - left) / 2, (left + right) / 2
         light = cv2.GaussianBlur(hole, (0, 0), 4.0 * k)[..., None]
         colour = CAVITY * (0.5 + 0.7 * light)
-        columns = np.clip(low[..., 0], 0, self.size - 1).astype(int)
-        rise = deep[columns] - low[..., 1]
+        rise = self._at(deep, low[..., 0]) - low[..., 1]
         across = (low[..., 0] - middle) / half
         tongue_top = 7.0 * k * (1 - (across / 0.75) ** 2)
         tongue = _edge(tongue_top - rise, 3.0 * k)[..., None]
         colour = colour * (1 - tongue) + TONGUE * (0.45 + 0.5 * light) * tongue
-        columns = np.clip(teeth[..., 0], 0, self.size - 1).astype(int)
-        own = _edge(deep[columns] - 1.3 * k - teeth[..., 1], 1.6 * k)[..., None]
+        own = _edge(self._at(deep, teeth[..., 0]) - 1.3 * k - teeth[..., 1], 1.6 * k)[..., None]
         own = own * _edge(0.97 - np.abs((teeth[..., 0] - middle) / half), 0.08)[..., None]
         bright = np.clip(0.5 + 0.75 * light, 0, 1)
         upper = _sample(self.portrait.image, teeth, cubic=True) * bright**TEETH_SHADE
@@ -290,13 +292,12 @@ class Renderer:
         box = self.lower_box
         lower = self._source(self.lower_sheet.displaced(face), self.lower_patch, pose, box)
         window = box.window
-        up_x = np.clip(upper[window][..., 0], 0, self.size - 1)
-        low_x = np.clip(lower[..., 0], 0, self.size - 1)
+        up_x = upper[window][..., 0]
         soft = 1.4 * self.scale
-        above = _edge(high[up_x.astype(int)] - upper[window][..., 1], soft)
+        above = _edge(self._at(high, up_x) - upper[window][..., 1], soft)
         beyond = _edge(np.abs(up_x - middle) - 1.45 * half, 0.1 * half)
         above = np.maximum(above, beyond)
-        below = beyond + (1 - beyond) * _edge(lower[..., 1] - deep[low_x.astype(int)], soft)
+        below = beyond + (1 - beyond) * _edge(lower[..., 1] - self._at(deep, lower[..., 0]), soft)
         hole = np.clip(1 - above - below, 0, 1)
         skin_low = 1 - above - hole
 
