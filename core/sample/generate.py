@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import wave
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +29,7 @@ from core.sample.geometry import build_head, project
 from core.sample.motion import NECK_BASE, Motion, move
 from core.sample.phones import SPEECH_A, SPEECH_B, TALK, TimedPhone, speak
 from core.sample.portrait import load_portrait, original_crop, regions
-from core.sample.renderer import LOWER_LIP, UPPER_LIP, Pose, Renderer
+from core.sample.renderer import LOWER_LIP, UPPER_LIP, Frame, Pose, Renderer
 from core.sample.voice import RATE, Voice, synthesise
 
 VERSION = 2
@@ -160,6 +162,19 @@ class _Grain:
         return np.asarray(np.clip((picture + grain) * 255 + 0.5, 0, 255), np.uint8)
 
 
+def _drawn(renderer: Renderer, faces: list[Face], poses: list[Pose]) -> Iterator[Frame]:
+    """Frames in order, two at work at a time: most of a frame is spent in OpenCV, which lets other threads run."""
+    yield renderer.render(faces[0], poses[0])
+    waiting: deque[Future[Frame]] = deque()
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for face, pose in zip(faces[1:], poses[1:], strict=True):
+            waiting.append(pool.submit(renderer.render, face, pose))
+            if len(waiting) > 3:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 def _write_clip(
     sample: Sample, renderer: Renderer, seconds: float, fps: int, seed: int, report: Callable[[float], None]
 ) -> None:
@@ -175,11 +190,10 @@ def _write_clip(
     landmarks, points = np.zeros((count, 478, 2), np.float32), np.zeros((count, 478, 3), np.float32)
     rotations, translations = np.zeros((count, 3, 3)), np.zeros((count, 3))
     grain = _Grain(size, seed)
+    faces = [_face(mouth, frame, motion) for frame in range(count)]
+    poses = [_pose(renderer, motion, frame) for frame in range(count)]
     with VideoWriter(sample.video, size, size, fps=fps, crf=15, preset="veryfast", audio=sound) as writer:
-        for frame in range(count):
-            pose = _pose(renderer, motion, frame)
-            face = _face(mouth, frame, motion)
-            drawn = renderer.render(face, pose)
+        for frame, (pose, drawn) in enumerate(zip(poses, _drawn(renderer, faces, poses), strict=True)):
             writer.write(grain.on(drawn.picture))
             labels[frame], landmarks[frame], points[frame] = drawn.labels, drawn.landmarks, drawn.points
             rotations[frame], translations[frame] = pose.rotation, pose.translation

@@ -117,14 +117,26 @@ def _inverse(shift: Image, pixels: Image, box: Box, steps: int = STEPS) -> Image
         pixels: [n, m, 2] the grid.
         box: output pixels.
     """
-    x, y = np.meshgrid(np.arange(box.left, box.right) + 0.5, np.arange(box.top, box.bottom) + 0.5)
-    target = np.stack([x, y], -1).astype(np.float32)
+    width, height = box.right - box.left, box.bottom - box.top
     step = pixels[0, 1, 0] - pixels[0, 0, 0]
-    source = target
-    for _ in range(steps):
-        place = (source - pixels[0, 0]) / step
-        source = np.asarray(target - _lookup(shift, place), np.float32)
-    return source
+
+    def towards(target: Image, source: Image) -> Image:
+        return np.asarray(target - _lookup(shift, (source - pixels[0, 0]) / step), np.float32)
+
+    # Most steps run on every second pixel: what they leave over, the last one at full resolution removes.
+    coarse = source = _pixel_centres(box, width // 2, height // 2)
+    for _ in range(steps - 1):
+        source = towards(coarse, source)
+    fine = _pixel_centres(box, width, height)
+    source = fine + np.asarray(cv2.resize(source - coarse, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return towards(fine, source)
+
+
+def _pixel_centres(box: Box, columns: int, rows: int) -> Image:
+    """[rows, columns, 2] centres of the cells of a box cut into rows and columns."""
+    x = box.left + (np.arange(columns, dtype=np.float32) + 0.5) * ((box.right - box.left) / columns)
+    y = box.top + (np.arange(rows, dtype=np.float32) + 0.5) * ((box.bottom - box.top) / rows)
+    return np.stack(np.meshgrid(x, y), -1)
 
 
 def _lookup(image: Image, place: Image, how: int = cv2.INTER_LINEAR) -> Image:
