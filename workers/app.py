@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from billiard import active_children
+from billiard import active_children  # type: ignore[import-untyped]
 from celery import Celery, signals
 
 from core.jobs.database import Database
@@ -93,16 +93,22 @@ def run_worker(settings: Settings, queues: Sequence[str], load_pipeline: LoadPip
 
     signals.setup_logging.connect(keep_our_logs, weak=False)
     signals.worker_shutting_down.connect(ask_to_stop, weak=False)
-    options = ["--quiet", "worker", "--queues", ",".join(queues), "--pool", "prefork", "--hostname", f"{name}@%h"]
-    quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
-    status = 0
+    worker = app.Worker(
+        hostname=f"{name}@{socket.gethostname()}",
+        pool_cls="prefork",
+        queues=list(queues),
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
     try:
-        app.worker_main([*options, *quiet])
+        worker.start()
     except SystemExit as ended:
-        status = int(ended.code or 0)
+        worker.exitcode = ended.code
     finally:
         stop_flag.unlink(missing_ok=True)
-    _leave(status)
+    _leave(int(worker.exitcode or 0))
 
 
 def _leave(status: int) -> NoReturn:

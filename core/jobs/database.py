@@ -10,12 +10,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 SQLITE_WAIT_SECONDS = 30.0
 
@@ -42,6 +43,8 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema to its newest version (from nothing, too)."""
+        from alembic import command  # a second to import on a slow machine; workers never migrate
+
         command.upgrade(alembic_config(self.url), "head")
 
     def close(self) -> None:
@@ -51,6 +54,8 @@ class Database:
 
 def alembic_config(url: str) -> Config:
     """Alembic's settings, without a file: where the migrations are, and for which database."""
+    from alembic.config import Config
+
     config = Config()
     folder = importlib.import_module("migrations").__file__
     config.set_main_option("script_location", str(Path(str(folder)).parent))

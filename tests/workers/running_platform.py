@@ -78,5 +78,10 @@ def steps(bundle: Path) -> list[str]:
         return archive.read("steps.log").decode().splitlines()
 
 
-def all_steps(count: int) -> list[str]:
-    return [f"{stage} {step}" for stage in ("preprocess", "face", "mouth", "fuse") for step in range(count)]
+LONG_FACE = {"steps": 2, "face": 30, "pause": 0.05}
+"""A job that can be caught in its face stage."""
+
+
+def all_steps(steps: int, face: int) -> list[str]:
+    counts = {"preprocess": steps, "face": face, "mouth": steps, "fuse": steps}
+    return [f"{stage} {step}" for stage, count in counts.items() for step in range(count)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running_platform import ROOT, TIMINGS, Running, all_steps, main_worker, steps, wait_for, workers_of
+from running_platform import LONG_FACE, ROOT, TIMINGS, Running, all_steps, main_worker, steps, wait_for, workers_of
 from tiny_serve import TINY_WORKER
 
 from cli.serve import embedded_platform
@@ -29,21 +29,21 @@ def check_resumed_once(running: Running, identity: str, folder: Path, outcomes: 
     assert face[-1]["resumed_from"] > 0.1
     running.client.download_bundle(identity, folder / "tiny.likeness")
     counted = Counter(steps(folder / "tiny.likeness"))
-    assert set(counted) == set(all_steps(40))
+    assert set(counted) == set(all_steps(2, 30))
     assert counted.total() - len(counted) <= len(outcomes) - 1
     succeeded = [event for event in running.client.events(job.id) if event.type == "job.succeeded"]
     assert len(succeeded) == 1
 
 
 def test_kill_9_of_the_whole_worker(running: Running, tmp_path: Path) -> None:
-    identity = running.submit(steps=40, pause=0.04)
+    identity = running.submit(**LONG_FACE)
     running.until_progress(running.job_of(identity), "face", 0.2)
     main_worker(running.settings.data_dir).kill()
     check_resumed_once(running, identity, tmp_path, ["lost", "succeeded"])
 
 
 def test_kill_9_of_the_process_that_runs_the_stage(running: Running, tmp_path: Path) -> None:
-    identity = running.submit(steps=40, pause=0.04)
+    identity = running.submit(**LONG_FACE)
     running.until_progress(running.job_of(identity), "face", 0.2)
     (child,) = main_worker(running.settings.data_dir).children()
     child.kill()
@@ -68,7 +68,7 @@ def test_a_stopped_platform_hands_its_stage_back_and_the_next_one_goes_on(
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with embedded_platform(settings, TINY_WORKER) as platform, Client(platform.url, platform.api_key) as client:
         first = Running(client, settings, tmp_path)
-        identity = first.submit(steps=40, pause=0.04)
+        identity = first.submit(**LONG_FACE)
         first.until_progress(first.job_of(identity), "face", 0.2)
         began = time.monotonic()
     assert time.monotonic() - began < 10

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_platform import Running, all_steps, steps, wait_for
+from running_platform import LONG_FACE, Running, all_steps, steps, wait_for
 
 from likeness_client import InputRejectedError, JobFailedError, NotFoundError, UnauthorizedError
 from likeness_client.client import Client
@@ -25,7 +25,7 @@ def test_a_clip_becomes_a_bundle_and_two_videos(running: Running, tmp_path: Path
     assert progress == sorted(progress)
     assert progress[-1] == 1.0
     client.download_bundle(identity.id, tmp_path / "tiny.likeness")
-    assert steps(tmp_path / "tiny.likeness") == all_steps(6)
+    assert steps(tmp_path / "tiny.likeness") == all_steps(6, 6)
 
     speeches = []
     for name in ("one", "two"):
@@ -42,7 +42,8 @@ def test_a_clip_becomes_a_bundle_and_two_videos(running: Running, tmp_path: Path
     assert (tmp_path / "two.mp4").read_text() == "video of steps=2 name=two"
     assert next(one.id for one in client.identities()) == identity.id
 
-    wait_for(lambda: not list(running.settings.work_dir.iterdir()), "the work folders to be removed")
+    folders = [running.settings.work_dir / job for job in (identity.job, *(render.job for render in batch.renders))]
+    wait_for(lambda: not any(folder.exists() for folder in folders), "the work folders to be removed")
 
 
 def test_events_follow_a_job_from_its_start_to_its_end(running: Running) -> None:
@@ -79,7 +80,7 @@ def test_an_unexpected_failure_shows_nothing_of_the_server(running: Running) -> 
 
 
 def test_a_cancelled_job_goes_on_from_its_checkpoint(running: Running, tmp_path: Path) -> None:
-    identity = running.submit(steps=40, pause=0.04)
+    identity = running.submit(**LONG_FACE)
     job = running.job_of(identity)
     running.until_progress(job, "face", 0.2)
     running.client.cancel(job)
@@ -92,7 +93,7 @@ def test_a_cancelled_job_goes_on_from_its_checkpoint(running: Running, tmp_path:
     assert [attempt["outcome"] for attempt in face] == ["cancelled", "succeeded"]
     assert face[1]["resumed_from"] > 0.1
     running.client.download_bundle(identity, tmp_path / "tiny.likeness")
-    assert steps(tmp_path / "tiny.likeness") == all_steps(40)
+    assert steps(tmp_path / "tiny.likeness") == all_steps(2, 30)
 
 
 def test_the_client_says_what_is_wrong(running: Running) -> None:

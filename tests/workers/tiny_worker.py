@@ -1,8 +1,8 @@
 """Test-only entry point: a worker whose pipeline is tiny, so that the platform is tested without the science.
 
 The tiny pipeline really works through steps, keeps a checkpoint after each, and obeys its context. The video is a text
-of options: `steps=40 pause=0.05 reject=no_face fail=1 die=1`. Steps that were done are appended to `steps.log` beside
-the checkpoint, and end up in the bundle, where a test can count them.
+of options: `steps=3 face=30 pause=0.05 reject=no_face fail=1 die=1`. Steps that were done are appended to `steps.log`
+beside the checkpoint, and end up in the bundle, where a test can count them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class TinyPipeline:
                 archive.writestr("steps.log", (workdir / "steps.log").read_text())
                 archive.writestr("manifest.json", json.dumps({"options": dict(options)}))
             return
-        count_steps(stage, int(wanted.get("steps", 3)), float(wanted.get("pause", 0.0)), workdir, context)
+        count_steps(
+            stage, int(wanted.get(stage, wanted.get("steps", 3))), float(wanted.get("pause", 0.0)), workdir, context
+        )
 
     def render(
         self, bundle: Path, audio: Path, output: Path, options: Mapping[str, Any], context: StageContext
