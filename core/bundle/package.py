@@ -74,9 +74,14 @@ def package_avatar(
         context.report(STAGE, 0.0)
         portrait = build_portrait(clip, folder, context)
         context.report(STAGE, 0.5)
-        preview = build_preview(avatar, clip, folder, context)
+        preview = build_preview(avatar, clip, portrait.backdrops, folder, context)
         context.report(STAGE, 0.9)
-        members: dict[str, Path | bytes] = {AVATAR: avatar_bytes(avatar), **portrait, **preview, HEAD: head_ply(avatar)}
+        members: dict[str, Path | bytes] = {
+            AVATAR: avatar_bytes(avatar),
+            **portrait.members,
+            **preview,
+            HEAD: head_ply(avatar),
+        }
         written = write_bundle(path, manifest, members)
     context.report(STAGE, 1.0)
     return written

@@ -29,6 +29,8 @@ BACKDROP_CRF = 12
 MATTE_CRF = 20
 MATTE_SOFTNESS = 1.2
 """Standard deviation in pixels, for a frame of 512, of the blur at the matte's edge."""
+MATTE_SIDE = 256
+"""Mattes are found at most this large, which costs a quarter at 512; their edges are soft anyway."""
 MAX_DECODED_BYTES = 8 * 2**30
 
 
@@ -60,13 +62,18 @@ def person_matte(frame: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) ->
     Returns:
         [S, S] 0..255, soft at the edge.
     """
+    side = labels.shape[0]
+    if side > MATTE_SIDE:
+        frame = np.asarray(cv2.resize(frame, (MATTE_SIDE, MATTE_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+        labels = np.asarray(cv2.resize(labels, (MATTE_SIDE, MATTE_SIDE), interpolation=cv2.INTER_NEAREST_EXACT))
     outside = (labels == Label.BACKGROUND)[..., None]
     black, white = (
         backdrop(np.where(outside, shade, frame), labels, np.full_like(frame, shade)).astype(np.float32)
         for shade in (np.uint8(0), np.uint8(255))
     )
-    matte = np.clip(255 - (white - black).mean(axis=2), 0, 255)
-    return np.asarray(cv2.GaussianBlur(matte, (0, 0), MATTE_SOFTNESS * labels.shape[0] / 512) + 0.5).astype(np.uint8)
+    matte = cv2.resize(255 - (white - black).mean(axis=2), (side, side), interpolation=cv2.INTER_LINEAR)
+    matte = cv2.GaussianBlur(np.clip(matte, 0, 255), (0, 0), MATTE_SOFTNESS * side / 512)
+    return np.asarray(matte + 0.5).astype(np.uint8)
 
 
 def clip_tracks(clip: Clip) -> Tracks:
@@ -83,14 +90,21 @@ def clip_tracks(clip: Clip) -> Tracks:
     )
 
 
-def build_portrait(clip: Clip, folder: Path, context: StageContext) -> dict[str, Path | bytes]:
-    """Write the portrait's videos for `clip` into `folder`.
+@dataclass(frozen=True)
+class BuiltPortrait:
+    """A portrait on its way into a bundle."""
 
-    Returns:
-        The bundle's members: name -> file or bytes.
-    """
+    members: dict[str, Path | bytes]
+    """Name in the bundle -> file or bytes."""
+    backdrops: npt.NDArray[np.uint8]
+    """[T, S, S, 3] as they were before encoding, memory-mapped."""
+
+
+def build_portrait(clip: Clip, folder: Path, context: StageContext) -> BuiltPortrait:
+    """Make the portrait of `clip` in `folder`, an empty scratch folder of the caller's."""
     videos = {name: folder / name.rsplit("/", 1)[-1] for name in (BACKDROP, MATTE)}
     size = clip.size
+    store = np.lib.format.open_memmap(folder / "backdrops.npy", "w+", np.uint8, (clip.count, size, size, 3))
     with (
         VideoWriter(videos[BACKDROP], size, size, fps=FPS, crf=BACKDROP_CRF) as backdrops,
         VideoWriter(videos[MATTE], size, size, fps=FPS, crf=MATTE_CRF) as mattes,
@@ -98,10 +112,11 @@ def build_portrait(clip: Clip, folder: Path, context: StageContext) -> dict[str,
         for index in range(clip.count):
             context.check()
             frame, labels = np.asarray(clip.frames[index]), np.asarray(clip.labels[index])
-            backdrops.write(backdrop(frame, labels, clip.plate))
+            store[index] = backdrop(frame, labels, clip.plate)
+            backdrops.write(store[index])
             matte = person_matte(frame, labels)
             mattes.write(np.repeat(matte[..., None], 3, axis=2))
-    return {**videos, TRACKS: clip_tracks(clip).to_bytes()}
+    return BuiltPortrait({**videos, TRACKS: clip_tracks(clip).to_bytes()}, store)
 
 
 def open_portrait(bundle: Bundle, folder: Path, *, with_matte: bool) -> Portrait:

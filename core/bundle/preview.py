@@ -11,7 +11,6 @@ import torch
 
 from core.avatar import Avatar, Synthesiser
 from core.bundle.file import PREVIEW_PICTURE, PREVIEW_VIDEO
-from core.clip.backdrop import backdrop
 from core.clip.layout import FPS, Clip
 from core.clip.speech import reduce_speech, speech_windows
 from core.media.encode import VideoWriter
@@ -19,12 +18,23 @@ from core.media.image import write_png
 from core.progress import StageContext
 from core.provenance.label import DisclosureLabel
 
+Pictures = npt.NDArray[np.uint8]
+
 LONGEST_FRAMES = 5 * FPS
 PREVIEW_CRF = 20
 
 
-def build_preview(avatar: Avatar, clip: Clip, folder: Path, context: StageContext) -> dict[str, Path | bytes]:
+def build_preview(
+    avatar: Avatar, clip: Clip, backdrops: Pictures, folder: Path, context: StageContext
+) -> dict[str, Path | bytes]:
     """Render the clip's first 5 s with its own speech, and its middle frame as a picture; both carry the label.
+
+    Args:
+        avatar: fused.
+        clip: the frames it has learned from.
+        backdrops: [T, S, S, 3] what stands behind the head in each of them.
+        folder: where the files are made.
+        context: asked whether to stop.
 
     Returns:
         The bundle's members: name -> file.
@@ -36,7 +46,7 @@ def build_preview(avatar: Avatar, clip: Clip, folder: Path, context: StageContex
     with VideoWriter(
         video, clip.size, clip.size, fps=FPS, crf=PREVIEW_CRF, audio=audio if audio.is_file() else None
     ) as writer:
-        for index, frame in enumerate(_frames(avatar, clip, count)):
+        for index, frame in enumerate(_frames(avatar, clip, backdrops, count)):
             context.check()
             marked = mark.burn(frame)
             writer.write(marked)
@@ -45,7 +55,7 @@ def build_preview(avatar: Avatar, clip: Clip, folder: Path, context: StageContex
     return {PREVIEW_VIDEO: video, PREVIEW_PICTURE: picture}
 
 
-def _frames(avatar: Avatar, clip: Clip, count: int) -> Iterator[npt.NDArray[np.uint8]]:
+def _frames(avatar: Avatar, clip: Clip, backdrops: Pictures, count: int) -> Iterator[Pictures]:
     synthesiser = Synthesiser(avatar, clip.camera)
     features, lag = reduce_speech(clip.speech), clip.reference.lag_frames
     for index in range(count):
@@ -55,5 +65,5 @@ def _frames(avatar: Avatar, clip: Clip, count: int) -> Iterator[npt.NDArray[np.u
             torch.from_numpy(np.array(clip.expression[index])),
             clip.rotations[index],
             clip.translations[index],
-            backdrop(clip.frames[index], clip.labels[index], clip.plate),
+            np.asarray(backdrops[index]),
         )
