@@ -29,15 +29,23 @@ public:
         slots = slot_memory_.resize(entries + 1);
         uint32_t* kept = mask_memory_.resize(entries + 32);
         int n = 0;
+        const Entry* const all_entries = raster.entries.get();
+        const Splat* const all_splats = raster.splats.get();
+        LocalSplat<C>* const locals = splats;
+        uint32_t* const local_slots = slots;
         for (uint32_t e = begin; e < end; e++) {
-            const Entry entry = raster.entries[e];
-            const Splat& s = raster.splats[entry.gaussian];
+            const Entry entry = all_entries[e];
+            // Depth order is random in memory: ask for what comes next.
+            const uint32_t ahead = all_entries[std::min(e + 6, end - 1)].gaussian;
+            __builtin_prefetch(all_splats + ahead);
+            __builtin_prefetch(colors + static_cast<size_t>(ahead) * C);
+            const Splat s = all_splats[entry.gaussian];
             const float x = s.x - origin_x, y = s.y - origin_y;
-            if (compute_masks) masks[e] = block_mask(s, x, y);
-            const uint32_t mask = masks[e];
-            slots[n] = entry.slot;
+            const uint32_t mask = compute_masks ? block_mask(s, x, y) : masks[e];
+            masks[e] = mask;
+            local_slots[n] = entry.slot;
             kept[n] = mask;
-            LocalSplat<C>& local = splats[n];
+            LocalSplat<C>& local = locals[n];
             local.a = s.a, local.b = s.b, local.t0 = -(s.a * x + s.b * y);
             local.c = s.c, local.s0 = -s.c * y, local.log_opacity = s.log_opacity;
             local.x = x, local.y = y;
@@ -59,18 +67,15 @@ public:
 private:
     /// Blocks whose pixel centres' hull meets the ellipse alpha >= 1/255, from the ellipse's exact extent in each strip of
     /// two pixel rows.
-    static uint32_t block_mask(const Splat& s, float x, float y) {
+    __attribute__((noinline)) static uint32_t block_mask(const Splat& s, float x, float y) {
         alignas(32) static const float strips[8] = {0.5f, 2.5f, 4.5f, 6.5f, 8.5f, 10.5f, 12.5f, 14.5f};
-        // A hair larger than the threshold, for rounding: a block too many costs time, one too few a wrong picture.
-        const float limit = std::max(0.0f, s.log_opacity - LOG2_ALPHA_THRESHOLD) + 1e-3f;
-        const float inverse_a = 1.0f / s.a, root = std::sqrt(limit);
-        const float reach = root / s.c;
-        const float peak = s.b / s.c * root / std::sqrt(s.b * s.b + s.c * s.c);  // y of the leftmost point
+        alignas(32) static const int32_t tall[8] = {0, 0, 4, 4, 8, 8, 12, 12}, flat[8] = {0, 4, 8, 12, 16, 20, 24, 28};
+        const float limit = s.log_opacity + MASK_MARGIN - LOG2_ALPHA_THRESHOLD, inverse_a = 1.0f / s.a;
         const F8 top = F8::load(strips) - F8::all(y), bottom = top + F8::all(1.0f);
-        const F8 low = max(top, F8::all(-reach)), high = min(bottom, F8::all(reach));
+        const F8 low = max(top, F8::all(-s.reach)), high = min(bottom, F8::all(s.reach));
         const M8 meets = ge(high, low);
         const F8 zero = F8::all(0.0f), c = F8::all(s.c), limits = F8::all(limit), slope = F8::all(s.b);
-        const F8 y_left = min(max(F8::all(peak), low), high), y_right = min(max(F8::all(-peak), low), high);
+        const F8 y_left = min(max(F8::all(s.peak), low), high), y_right = min(max(F8::all(-s.peak), low), high);
         const F8 c_left = c * y_left, c_right = c * y_right;
         const F8 half_left = sqrt(max(zero, fnma(c_left, c_left, limits)));
         const F8 half_right = sqrt(max(zero, fnma(c_right, c_right, limits)));
@@ -78,30 +83,20 @@ private:
         const F8 x_right = fma(half_right - slope * y_right, F8::all(inverse_a), F8::all(x));
         // Block k holds pixel centres 4k + 0.5 ... 4k + 3.5.
         const F8 margin = F8::all(1e-3f), quarter = F8::all(0.25f), four = F8::all(4.0f);
-        const F8 first = max(zero, F8::all(0.0f) - floor(quarter * (F8::all(3.5f) - x_left + margin)));
-        const F8 past = min(four, floor(quarter * (x_right + margin - F8::all(0.5f))) + F8::all(1.0f));
-        // (1 << past) - (1 << first) sets the bits between; through a float exponent-free table of five powers.
-        float from[8], to[8];
-        first.store(from);
-        past.store(to);
-        uint32_t strip_bits = bits(meets), mask = 0;
-        for (int i = 0; i < 8; i++) {
-            const int f = static_cast<int>(std::min(from[i], 4.0f)), t = static_cast<int>(std::max(to[i], 0.0f));
-            const uint32_t row = t > f && (strip_bits >> i & 1) ? (1u << t) - (1u << f) : 0u;
-            mask |= row << (BLOCK_HEIGHT == 2 ? 4 * i : 4 * (i / 2));
-        }
-        return mask;
+        const F8 first = min(four, max(zero, zero - floor(quarter * (F8::all(3.5f) - x_left + margin))));
+        const F8 past = max(zero, min(four, floor(quarter * (x_right + margin - F8::all(0.5f))) + F8::all(1.0f)));
+        return interval_bits(first, past, meets, BLOCK_HEIGHT == 2 ? flat : tall);
     }
 
-    void list_blocks(const uint32_t* masks, int n) {
+    __attribute__((noinline)) void list_blocks(const uint32_t* masks, int n) {
         capacity_ = static_cast<size_t>(n) + 16;
         uint32_t* lists = list_memory_.resize(capacity_ * BLOCKS_PER_TILE);
-        std::fill_n(block_count, BLOCKS_PER_TILE, 0);
+        uint32_t* ends[BLOCKS_PER_TILE];
+        for (int b = 0; b < BLOCKS_PER_TILE; b++) ends[b] = lists + static_cast<size_t>(b) * capacity_;
         for (int i = 0; i < n; i++)
-            for (uint32_t m = masks[i]; m; m &= m - 1) {
-                const int block = __builtin_ctz(m);
-                lists[block * capacity_ + static_cast<size_t>(block_count[block]++)] = static_cast<uint32_t>(i);
-            }
+            for (uint32_t m = masks[i]; m; m &= m - 1) *ends[__builtin_ctz(m)]++ = static_cast<uint32_t>(i);
+        for (int b = 0; b < BLOCKS_PER_TILE; b++)
+            block_count[b] = static_cast<int>(ends[b] - (lists + static_cast<size_t>(b) * capacity_));
     }
 
     Buffer<LocalSplat<C>> splat_memory_;
@@ -109,6 +104,15 @@ private:
     Buffer<uint32_t> list_memory_;
     size_t capacity_ = 0;
 };
+
+/// The same pointer, of which the compiler knows nothing: it would look a thread-local up again in every inner loop.
+template <class T>
+inline T* opaque(T* pointer) {
+#if defined(__GNUC__)
+    __asm__("" : "+r"(pointer));
+#endif
+    return pointer;
+}
 
 /// Pixel centres of a block, relative to its tile's corner.
 struct BlockPixels {

@@ -101,11 +101,11 @@ const float* eight_rows(const float* base, int64_t first, int64_t left, int widt
     return copy;
 }
 
-TileBox tile_box(const Splat& s, int width, int height) {
-    const float left = std::max(0.0f, std::ceil(s.x - 0.5f - s.half_width));
-    const float right = std::min(static_cast<float>(width - 1), std::floor(s.x - 0.5f + s.half_width));
-    const float top = std::max(0.0f, std::ceil(s.y - 0.5f - s.half_height));
-    const float bottom = std::min(static_cast<float>(height - 1), std::floor(s.y - 0.5f + s.half_height));
+TileBox tile_box(const Splat& s, float half_width, float half_height, int width, int height) {
+    const float left = std::max(0.0f, std::ceil(s.x - 0.5f - half_width));
+    const float right = std::min(static_cast<float>(width - 1), std::floor(s.x - 0.5f + half_width));
+    const float top = std::max(0.0f, std::ceil(s.y - 0.5f - half_height));
+    const float bottom = std::min(static_cast<float>(height - 1), std::floor(s.y - 0.5f + half_height));
     if (!(left <= right && top <= bottom)) return {0, 0, 0, 0};
     return {static_cast<uint16_t>(static_cast<int>(left) / TILE), static_cast<uint16_t>(static_cast<int>(right) / TILE + 1),
             static_cast<uint16_t>(static_cast<int>(top) / TILE), static_cast<uint16_t>(static_cast<int>(bottom) / TILE + 1)};
@@ -179,11 +179,12 @@ bool project(LikenessRaster& raster, const LikenessScene& scene, float* screen_m
                 if (z > NEAR_PLANE && opacity >= ALPHA_THRESHOLD && out[11][j] < 1e30f && s.a > 0.0f &&
                     std::fabs(s.x) < 1e7f && std::fabs(s.y) < 1e7f) {
                     s.log_opacity = std::log2(opacity);
-                    const float reach = std::sqrt(std::max(0.0f, s.log_opacity - LOG2_ALPHA_THRESHOLD) + 1e-4f);
-                    s.half_width = reach * out[5][j] + 1e-3f;
-                    s.half_height = reach * out[6][j] + 1e-3f;
-                    box = tile_box(s, scene.width, scene.height);
-                    if (box.right > box.left) radius = std::max(s.half_width, s.half_height);
+                    const float root = std::sqrt(std::max(0.0f, s.log_opacity - LOG2_ALPHA_THRESHOLD) + MASK_MARGIN);
+                    s.reach = root / s.c;
+                    s.peak = s.b * s.reach / std::sqrt(s.b * s.b + s.c * s.c);
+                    const float half_width = root * out[5][j] + 1e-3f, half_height = root * out[6][j] + 1e-3f;
+                    box = tile_box(s, half_width, half_height, scene.width, scene.height);
+                    if (box.right > box.left) radius = std::max(half_width, half_height);
                 }
                 splats[i] = s;
                 boxes[i] = box;

@@ -28,6 +28,8 @@ constexpr float ALPHA_THRESHOLD = 1.0f / 255.0f;
 constexpr float LOG2_ALPHA_THRESHOLD = -7.99435344f;
 constexpr float TRANSMITTANCE_THRESHOLD = 1e-4f;
 constexpr float ALPHA_MAX = 0.999f;
+/// Block masks use an ellipse larger by this (in log2 alpha): a block too many costs time, one too few a wrong picture.
+constexpr float MASK_MARGIN = 1e-3f;
 constexpr float HALF_LOG2_E = 0.72134752f;
 
 /// A vector that keeps its memory and does not initialise what it grows by.
@@ -59,7 +61,8 @@ struct alignas(32) Splat {
     float x, y;         // mean
     float a, b, c;      // Cholesky factor of the base-2 conic
     float log_opacity;  // base 2
-    float half_width, half_height;  // of the box outside which alpha < 1/255
+    float reach;        // half height of the ellipse alpha >= 1/255 (a hair larger)
+    float peak;         // y of that ellipse's leftmost point, from its mean
 };
 
 /// The tiles a Gaussian touches: [left, right) x [top, bottom); `first` is its first (tile, Gaussian) record.
@@ -113,7 +116,10 @@ void project_backward(LikenessRaster& raster, const LikenessScene& scene, const 
 double now();
 
 /// Floats of one (tile, Gaussian) gradient record: six moments, then the colours.
-constexpr int record_size(int channels) { return (6 + channels + Fv::lanes - 1) / Fv::lanes * Fv::lanes; }
+constexpr int record_size(int channels) {
+    const int step = Fv::lanes == 8 ? 4 : Fv::lanes;
+    return (6 + channels + step - 1) / step * step;
+}
 
 /// Calls f with the channel count as a compile-time constant. Counts without a specialisation are never asked for:
 /// Python pads to the next of these.

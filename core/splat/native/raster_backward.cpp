@@ -30,7 +30,7 @@ Fv load_block(const float* plane, int width, int height, int x, int y) {
 struct Pending {
     Fv s[L], weight[L];
     uint32_t index[L];
-    int count = 0;
+    int count;
 };
 
 /// Adds the pending Gaussians' moments and colour gradients to their tile-local records.
@@ -65,7 +65,7 @@ void reduce(Pending& pending, const LocalSplat<C>* splats, float left, float top
     }
     // From the block's corner to the Gaussian's mean.
     const Fv ox = Fv::all(left) - Fv::load(mean_x), oy = Fv::all(top) - Fv::load(mean_y);
-    Fv out[SIZE];
+    Fv out[(SIZE + L - 1) / L * L];
     out[0] = m0;
     out[1] = fma(ox, m0, mx);
     out[2] = fma(oy, m0, my);
@@ -82,14 +82,51 @@ void reduce(Pending& pending, const LocalSplat<C>* splats, float left, float top
         out[6 + k] = even + odd;
     }
     for (int k = 6 + C; k < SIZE; k++) out[k] = zero;
-    for (int part = 0; part < SIZE; part += L) {
+    int part = 0;
+    for (; part + L <= SIZE; part += L) {
         transpose(out + part);
         for (int i = 0; i < pending.count; i++) {
             float* record = records + static_cast<size_t>(pending.index[i]) * SIZE + part;
             (Fv::load(record) + out[part + i]).store(record);
         }
     }
-    pending.count = 0;
+    if constexpr (SIZE % L != 0) {
+        float* rows[L];
+        for (int i = 0; i < pending.count; i++) rows[i] = records + static_cast<size_t>(pending.index[i]) * SIZE + part;
+        add_transposed_four(out + part, pending.count, rows);
+    }
+}
+
+/// Steps over `pending.count` Gaussians before `list`, the last of them number `past - 1`, and notes S and weight of each.
+/// `SomeEnded`: pixels that ended before a Gaussian must not see it.
+template <int C, bool SomeEnded>
+inline void walk_back(const LocalSplat<C>* splats, const uint32_t* list, const BlockPixels& at, Iv last, int past,
+                      const Fv (&to_geometry)[C], Fv& transmittance, Fv& behind, Pending& pending) {
+    const Fv one = Fv::all(1.0f);
+    Fv t = transmittance, r = behind;
+    const int n = pending.count;
+    for (int j = 0; j < n; j++) {
+        const uint32_t index = list[-1 - j];
+        const LocalSplat<C>& s = splats[index];
+        const Fv e = log2_alpha(s, at);
+        Mv seen = ge(e, Fv::all(LOG2_ALPHA_THRESHOLD));
+        if constexpr (SomeEnded) seen = seen & gt(last, Iv::all(past - 1 - j));
+        const Fv raw = zero_unless(seen, exp2_masked(e));
+        const Fv alpha = min(raw, Fv::all(ALPHA_MAX));
+        const Fv inverse = one / (one - alpha);
+        t = t * inverse;
+        Fv q = Fv::all(s.color[0]) * to_geometry[0];
+        for (int k = 1; k < C; k++) q = fma(Fv::all(s.color[k]), to_geometry[k], q);
+        const Fv weight = alpha * t;
+        const Fv d_alpha = fnma(r, inverse, t * q);
+        r = fma(weight, q, r);
+        // Where alpha was cut to its maximum it does not depend on the Gaussian's shape.
+        pending.s[j] = zero_unless(ge(Fv::all(ALPHA_MAX), raw), raw * d_alpha);
+        pending.weight[j] = weight;
+        pending.index[j] = index;
+    }
+    transmittance = t;
+    behind = r;
 }
 
 template <int C>
@@ -99,15 +136,19 @@ void draw_tile_backward(LikenessRaster& raster, const LikenessScene& scene, Tile
     const int tile_x = tile % raster.tiles_x * TILE, tile_y = tile / raster.tiles_x * TILE;
     const int width = scene.width, height = scene.height;
     const int64_t plane = static_cast<int64_t>(width) * height;
-    const Fv one = Fv::all(1.0f), zero = Fv::all(0.0f);
+    const Fv zero = Fv::all(0.0f);
+    const LocalSplat<C>* const splats = scratch.splats;
     for (int block = 0; block < BLOCKS_PER_TILE; block++) {
         const int x = tile_x + BlockPixels::left(block), y = tile_y + BlockPixels::top(block);
         if (!scratch.block_count[block] || x >= width || y >= height) continue;
         const BlockPixels at(block);
         const size_t at_state = (static_cast<size_t>(tile) * BLOCKS_PER_TILE + block) * L;
         const Iv last = Iv::load(&raster.last[at_state]);
-        int length = 0;
-        for (int i = 0; i < L; i++) length = std::max(length, raster.last[at_state + i]);
+        int length = 0, all_alive = raster.last[at_state];  // entries that any and that every pixel saw
+        for (int i = 0; i < L; i++) {
+            length = std::max(length, raster.last[at_state + i]);
+            all_alive = std::min(all_alive, raster.last[at_state + i]);
+        }
         if (!length) continue;
 
         alignas(64) float gradient[C][L];
@@ -126,26 +167,14 @@ void draw_tile_backward(LikenessRaster& raster, const LikenessScene& scene, Tile
         const float left = static_cast<float>(BlockPixels::left(block)) + 0.5f;
         const float top = static_cast<float>(BlockPixels::top(block)) + 0.5f;
         Pending pending;
-        for (int i = length - 1; i >= 0; i--) {
-            const LocalSplat<C>& s = scratch.splats[list[i]];
-            const Fv e = log2_alpha(s, at);
-            const Mv seen = ge(e, Fv::all(LOG2_ALPHA_THRESHOLD)) & gt(last, Iv::all(i));
-            const Fv raw = zero_unless(seen, exp2_masked(e));
-            const Fv alpha = min(raw, Fv::all(ALPHA_MAX));
-            const Fv inverse = one / (one - alpha);
-            transmittance = transmittance * inverse;
-            Fv q = Fv::all(s.color[0]) * to_geometry[0];
-            for (int k = 1; k < C; k++) q = fma(Fv::all(s.color[k]), to_geometry[k], q);
-            const Fv weight = alpha * transmittance;
-            const Fv d_alpha = fnma(behind, inverse, transmittance * q);
-            behind = fma(weight, q, behind);
-            // Where alpha was cut to its maximum it does not depend on the Gaussian's shape.
-            pending.s[pending.count] = zero_unless(ge(Fv::all(ALPHA_MAX), raw), raw * d_alpha);
-            pending.weight[pending.count] = weight;
-            pending.index[pending.count] = list[i];
-            if (++pending.count == L) reduce<C>(pending, scratch.splats, left, top, gradient, records);
+        for (int past = length; past > 0; past -= L) {
+            pending.count = std::min(L, past);
+            if (past > all_alive)
+                walk_back<C, true>(splats, list + past, at, last, past, to_geometry, transmittance, behind, pending);
+            else
+                walk_back<C, false>(splats, list + past, at, last, past, to_geometry, transmittance, behind, pending);
+            reduce<C>(pending, splats, left, top, gradient, records);
         }
-        if (pending.count) reduce<C>(pending, scratch.splats, left, top, gradient, records);
     }
 }
 
@@ -161,7 +190,8 @@ void draw_backward(LikenessRaster& raster, const LikenessScene& scene, int geome
         constexpr int SIZE = record_size(C);
         float* records = raster.records.resize(static_cast<size_t>(raster.entry_count) * SIZE);
         parallel_for(tiles, 4, [&](int64_t begin, int64_t end) {
-            static thread_local TileScratch<C> scratch;
+            static thread_local TileScratch<C> memory;
+            TileScratch<C>& scratch = *opaque(&memory);
             static thread_local Buffer<float> local;
             for (int64_t tile = begin; tile < end; tile++) {
                 const uint32_t first = raster.tile_begin[tile], past = raster.tile_begin[tile + 1];
@@ -185,13 +215,13 @@ void draw_backward(LikenessRaster& raster, const LikenessScene& scene, int geome
         const double start_sum = now();
         parallel_for(scene.count, 512, [&](int64_t begin, int64_t end) {
             for (int64_t g = begin; g < end; g++) {
-                Fv sums[SIZE / L];
-                for (Fv& s : sums) s = Fv::all(0.0f);
+                F4 sums[SIZE / 4];
+                for (F4& s : sums) s = F4::all(0.0f);
                 for (uint32_t slot = raster.first_slot[g]; slot < raster.first_slot[g + 1]; slot++)
-                    for (int i = 0; i < SIZE / L; i++)
-                        sums[i] = sums[i] + Fv::load(records + static_cast<size_t>(slot) * SIZE + i * L);
+                    for (int i = 0; i < SIZE / 4; i++)
+                        sums[i] = sums[i] + F4::load(records + static_cast<size_t>(slot) * SIZE + 4 * i);
                 alignas(64) float f[SIZE];
-                for (int i = 0; i < SIZE / L; i++) sums[i].store(f + i * L);
+                for (int i = 0; i < SIZE / 4; i++) sums[i].store(f + 4 * i);
                 const float* conic = &raster.conics[3 * g];
                 const bool seen = raster.first_slot[g + 1] > raster.first_slot[g];
                 screen_gradient[2 * g] = seen ? conic[0] * f[1] + conic[1] * f[2] : 0.0f;

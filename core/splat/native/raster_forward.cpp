@@ -26,26 +26,57 @@ void store_block(float* plane, int width, int height, int x, int y, Fv values) {
             plane[static_cast<int64_t>(y + i) * width + x + j] = lanes[i * BLOCK_WIDTH + j];
 }
 
+/// Alpha, 0 below 1/255, cut at 0.999.
+Fv alpha_of(Fv e) {
+    return min(zero_unless(ge(e, Fv::all(LOG2_ALPHA_THRESHOLD)), exp2_masked(e)), Fv::all(ALPHA_MAX));
+}
+
+/// Blends the list's beginning for as long as no pixel ends: transmittance only falls, so one look after every eight
+/// Gaussians tells that all eight counted. The eight in which a pixel ends are undone; returns where they begin.
 template <int C>
-void draw_tile(LikenessRaster& raster, const LikenessScene& scene, TileScratch<C>& scratch, int tile, bool keep_state,
+int blend_alive(const LocalSplat<C>* splats, const uint32_t* list, int n, const BlockPixels& at, Fv& running,
+                Fv (&sum)[C]) {
+    constexpr int GROUP = 8;
+    const Fv one = Fv::all(1.0f);
+    for (int i = 0; i < n; i += GROUP) {
+        Fv transmittance = running, colors[C];
+        for (int k = 0; k < C; k++) colors[k] = sum[k];
+        for (int j = i; j < std::min(n, i + GROUP); j++) {
+            const LocalSplat<C>& s = splats[list[j]];
+            const Fv alpha = alpha_of(log2_alpha(s, at));
+            const Fv weight = alpha * transmittance;
+            transmittance = transmittance * (one - alpha);
+            for (int k = 0; k < C; k++) colors[k] = fma(weight, Fv::all(s.color[k]), colors[k]);
+        }
+        if (!every(gt(transmittance, Fv::all(TRANSMITTANCE_THRESHOLD)))) return i;
+        running = transmittance;
+        for (int k = 0; k < C; k++) sum[k] = colors[k];
+    }
+    return n;
+}
+
+template <int C>
+__attribute__((noinline)) void draw_tile(LikenessRaster& raster, const LikenessScene& scene, TileScratch<C>& scratch, int tile, bool keep_state,
                float* image, float* alpha_plane) {
     const int tile_x = tile % raster.tiles_x * TILE, tile_y = tile / raster.tiles_x * TILE;
     const int width = scene.width, height = scene.height;
     const int64_t plane = static_cast<int64_t>(width) * height;
     const Fv one = Fv::all(1.0f), zero = Fv::all(0.0f);
+    const LocalSplat<C>* const splats = scratch.splats;
     for (int block = 0; block < BLOCKS_PER_TILE; block++) {
         const int x = tile_x + BlockPixels::left(block), y = tile_y + BlockPixels::top(block);
         if (x >= width || y >= height) continue;
         const BlockPixels at(block);
         const uint32_t* list = scratch.block_list(block);
         const int n = scratch.block_count[block];
-        Fv running = one, final = one, sum[C];
+        Fv running = one, sum[C];
         for (int k = 0; k < C; k++) sum[k] = zero;
-        Iv last = Iv::all(0);
-        for (int i = 0; i < n; i++) {
-            const LocalSplat<C>& s = scratch.splats[list[i]];
-            const Fv e = log2_alpha(s, at);
-            const Fv alpha = min(zero_unless(ge(e, Fv::all(LOG2_ALPHA_THRESHOLD)), exp2_masked(e)), Fv::all(ALPHA_MAX));
+        int i = blend_alive<C>(splats, list, n, at, running, sum);
+        Fv final = running;
+        Iv last = Iv::all(i);
+        for (; i < n; i++) {
+            const LocalSplat<C>& s = splats[list[i]];
+            const Fv alpha = alpha_of(log2_alpha(s, at));
             const Fv after = running * (one - alpha);
             const Mv alive = gt(after, Fv::all(TRANSMITTANCE_THRESHOLD));
             const Fv weight = zero_unless(alive, alpha * running);
@@ -81,7 +112,8 @@ void draw(LikenessRaster& raster, const LikenessScene& scene, bool keep_state, f
     with_channels(scene.channels, [&](auto channels) {
         constexpr int C = decltype(channels)::value;
         parallel_for(tiles, 4, [&](int64_t begin, int64_t end) {
-            static thread_local TileScratch<C> scratch;
+            static thread_local TileScratch<C> memory;
+            TileScratch<C>& scratch = *opaque(&memory);
             for (int64_t tile = begin; tile < end; tile++) {
                 scratch.prepare(raster, static_cast<int>(tile), scene.colors, true, masks);
                 draw_tile<C>(raster, scene, scratch, static_cast<int>(tile), keep_state, image, alpha);

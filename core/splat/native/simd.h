@@ -16,6 +16,20 @@ constexpr float EXP2_C5 = 1.327647174e-3f, EXP2_C4 = 9.675541540e-3f, EXP2_C3 = 
 // Adding it leaves the nearest integer in the low bits of the float.
 constexpr float ROUND_MAGIC = 12582912.0f;
 
+/// Four floats, for sums of records.
+struct F4 {
+    typedef float Four __attribute__((vector_size(16)));
+    Four v;
+    static F4 all(float x) { return {Four{x, x, x, x}}; }
+    static F4 load(const float* p) {
+        F4 r;
+        std::memcpy(&r.v, p, 16);
+        return r;
+    }
+    void store(float* p) const { std::memcpy(p, &v, 16); }
+};
+inline F4 operator+(F4 a, F4 b) { return {a.v + b.v}; }
+
 #if defined(__AVX2__) && defined(__FMA__)
 
 struct M8 {
@@ -58,6 +72,7 @@ inline M8 operator&(M8 a, M8 b) { return {_mm256_and_ps(a.v, b.v)}; }
 inline F8 zero_unless(M8 m, F8 a) { return {_mm256_and_ps(m.v, a.v)}; }
 inline F8 select(M8 m, F8 yes, F8 no) { return {_mm256_blendv_ps(no.v, yes.v, m.v)}; }
 inline bool none(M8 m) { return _mm256_testz_ps(m.v, m.v) != 0; }
+inline bool every(M8 m) { return _mm256_movemask_ps(m.v) == 0xff; }
 inline uint32_t bits(M8 m) { return static_cast<uint32_t>(_mm256_movemask_ps(m.v)); }
 /// 2^e; lanes with e < -126 or e > 127 hold anything and must be masked.
 inline F8 exp2_masked(F8 e) {
@@ -81,6 +96,17 @@ struct I8 {
 /// a + 1 where the mask holds.
 inline I8 count_if(I8 a, M8 m) { return {_mm256_sub_epi32(a.v, _mm256_castps_si256(m.v))}; }
 inline M8 gt(I8 a, I8 b) { return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(a.v, b.v))}; }
+/// The bits [first, past) of each lane where the mask holds, shifted left by `shifts`, all lanes or-ed together.
+inline uint32_t interval_bits(F8 first, F8 past, M8 where, const int32_t* shifts) {
+    const __m256i from = _mm256_cvttps_epi32(first.v), to = _mm256_cvttps_epi32(past.v), one = _mm256_set1_epi32(1);
+    const __m256i holds = _mm256_and_si256(_mm256_cmpgt_epi32(to, from), _mm256_castps_si256(where.v));
+    __m256i rows = _mm256_sub_epi32(_mm256_sllv_epi32(one, to), _mm256_sllv_epi32(one, from));
+    rows = _mm256_sllv_epi32(_mm256_and_si256(rows, holds), I8::load(shifts).v);
+    __m128i half = _mm_or_si128(_mm256_castsi256_si128(rows), _mm256_extracti128_si256(rows, 1));
+    half = _mm_or_si128(half, _mm_shuffle_epi32(half, 0x4e));
+    half = _mm_or_si128(half, _mm_shuffle_epi32(half, 0xb1));
+    return static_cast<uint32_t>(_mm_cvtsi128_si32(half));
+}
 inline void transpose(F8* r) {
     __m256 t[8], u[8];
     for (int i = 0; i < 4; i++) {
@@ -96,6 +122,17 @@ inline void transpose(F8* r) {
     for (int i = 0; i < 4; i++) {
         r[i].v = _mm256_permute2f128_ps(u[i], u[4 + i], 0x20);
         r[4 + i].v = _mm256_permute2f128_ps(u[i], u[4 + i], 0x31);
+    }
+}
+/// Row i (of `count`) gets lane i of columns[0..3] added, as four floats.
+inline void add_transposed_four(const F8* columns, int count, float* const* rows) {
+    const __m256 a = _mm256_unpacklo_ps(columns[0].v, columns[1].v), b = _mm256_unpackhi_ps(columns[0].v, columns[1].v);
+    const __m256 c = _mm256_unpacklo_ps(columns[2].v, columns[3].v), d = _mm256_unpackhi_ps(columns[2].v, columns[3].v);
+    const __m256 r[4] = {_mm256_shuffle_ps(a, c, 0x44), _mm256_shuffle_ps(a, c, 0xee), _mm256_shuffle_ps(b, d, 0x44),
+                         _mm256_shuffle_ps(b, d, 0xee)};
+    for (int i = 0; i < count; i++) {
+        const __m128 row = i < 4 ? _mm256_castps256_ps128(r[i & 3]) : _mm256_extractf128_ps(r[i & 3], 1);
+        _mm_storeu_ps(rows[i], _mm_add_ps(_mm_loadu_ps(rows[i]), row));
     }
 }
 
@@ -158,6 +195,7 @@ inline uint32_t bits(M8 m) {
     return r;
 }
 inline bool none(M8 m) { return bits(m) == 0; }
+inline bool every(M8 m) { return bits(m) == 0xff; }
 inline F8 exp2_masked(F8 e) {
     const F8 magic = F8::all(ROUND_MAGIC);
     const F8 shifted = e + magic;
@@ -181,11 +219,23 @@ struct I8 {
 };
 inline I8 count_if(I8 a, M8 m) { return {a.v - m.v}; }
 inline M8 gt(I8 a, I8 b) { return {a.v > b.v}; }
+inline uint32_t interval_bits(F8 first, F8 past, M8 where, const int32_t* shifts) {
+    uint32_t result = 0;
+    for (int i = 0; i < 8; i++) {
+        const int from = static_cast<int>(first.v[i]), to = static_cast<int>(past.v[i]);
+        if (where.v[i] && to > from) result |= ((1u << to) - (1u << from)) << shifts[i];
+    }
+    return result;
+}
 inline void transpose(F8* r) {
     F8 t[8];
     for (int i = 0; i < 8; i++)
         for (int j = 0; j < 8; j++) t[i].v[j] = r[j].v[i];
     for (int i = 0; i < 8; i++) r[i] = t[i];
+}
+inline void add_transposed_four(const F8* columns, int count, float* const* rows) {
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < 4; k++) rows[i][k] += columns[k].v[i];
 }
 
 #endif
@@ -231,6 +281,7 @@ inline M16 operator&(M16 a, M16 b) { return {static_cast<__mmask16>(a.v & b.v)};
 inline F16 zero_unless(M16 m, F16 a) { return {_mm512_maskz_mov_ps(m.v, a.v)}; }
 inline F16 select(M16 m, F16 yes, F16 no) { return {_mm512_mask_blend_ps(m.v, no.v, yes.v)}; }
 inline bool none(M16 m) { return m.v == 0; }
+inline bool every(M16 m) { return m.v == 0xffff; }
 inline uint32_t bits(M16 m) { return m.v; }
 inline F16 exp2_masked(F16 e) {
     const __m512 r = _mm512_roundscale_ps(e.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
