@@ -16,7 +16,9 @@ class RenderCreate(BaseModel):
 
     identity: Annotated[str, Field(max_length=48)]
     upload: Annotated[str, Field(max_length=48, description="The speech. The job waits until it is complete.")]
-    size: Annotated[int | None, Field(ge=64, le=2048, description="Pixels a side; null: the avatar's own.")] = None
+    size: Annotated[
+        int | None, Field(ge=64, le=2048, multiple_of=2, description="Pixels a side; null: the avatar's.")
+    ] = None
     background: Annotated[
         str | None, Field(pattern=r"^#[0-9a-fA-F]{6}$", description="A colour; null: the recorded background.")
     ] = None

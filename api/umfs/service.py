@@ -1,19 +1,23 @@
-"""The universal motion fields that the operator offers: `none`, and the files of one folder."""
+"""The universal motion fields on offer: `none`, those that ship with the product, and the files of one folder."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import core
 from api.deps import Platform
 from api.problems import ApiError
 
+SHIPPED = Path(str(core.__file__)).parent / "learn" / "umfs"
+"""Looked at as a folder: the room that reads these files needs torch."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 def umf_files(platform: Platform) -> dict[str, Path]:
-    """Name -> file, sorted by name."""
-    found = sorted(platform.settings.umf_dir.glob("*.safetensors"))
+    """Name -> file, sorted by name. The operator's own wins over a shipped one."""
+    folders = (SHIPPED, platform.settings.umf_dir)
+    found = [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
     return {path.stem: path for path in found if _NAME.fullmatch(path.stem) and path.stem != "none"}
 
 
