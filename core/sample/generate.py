@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ class Sample:
         )
 
 
-@cache
+@lru_cache(maxsize=2)
 def prepare(size: int, seed: int) -> Renderer:
     """The portrait, measured and cut up, ready to be drawn.
 

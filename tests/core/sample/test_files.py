@@ -14,7 +14,9 @@ from core.media import decode_audio, decode_frames, probe
 from core.sample import Sample, generate_sample
 from core.sample.motion import move
 from core.sample.phones import TALK, speak
-from tests.core.sample.conftest import SECONDS, SIZE
+
+SECONDS, SIZE = 4.0, 256
+"""What the fixture `made` asks for."""
 
 Truth = Mapping[str, npt.NDArray[Any]]
 

@@ -10,7 +10,8 @@ from core.sample.expression import INNER_LOWER, INNER_UPPER, Face, build_sheet
 from core.sample.generate import prepare
 from core.sample.geometry import project
 from core.sample.renderer import Pose, Renderer, _inverse
-from tests.core.sample.conftest import SIZE
+
+SIZE = 256
 
 
 @pytest.fixture(scope="module")
