@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from core.errors import InputRefusedError
 from core.media import fence
-from core.media.binary import QUIET, ffmpeg_path
+from core.media.binary import COMMON, ffmpeg_path
 from core.media.probe import MAX_SECONDS, input_name, input_options, probe_audio, refused_for_cost
 from core.media.sniff import sniff
 
@@ -50,7 +50,7 @@ def decode_audio(path: Path, *, rate: int = SPEECH_RATE_HZ, origin_s: float | No
     limits = fence.Limits(wall_s=120, cpu_s=120, memory_bytes=1 << 30)
     room = int((MAX_SECONDS + 61) * rate) * 4
     try:
-        done = fence.run([ffmpeg_path(), *QUIET, "-copyts", *output.get_args()], limits, stdout_bytes=room)
+        done = fence.run([ffmpeg_path(), *COMMON, "-copyts", *output.get_args()], limits, stdout_bytes=room)
     except fence.FenceError as error:
         raise refused_for_cost() from error
     if done.returncode != 0:

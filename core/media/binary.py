@@ -10,8 +10,8 @@ import imageio_ffmpeg
 from core.errors import LikenessError
 from core.media import fence
 
-QUIET = ("-hide_banner", "-nostdin", "-nostats")
-"""No banner, no reading of the terminal, no progress lines."""
+COMMON = ("-hide_banner", "-nostdin", "-nostats", "-filter_threads", "2", "-filter_complex_threads", "2")
+"""No banner, no reading of the terminal, no progress lines; and no more address space where there are more cores."""
 
 
 @cache

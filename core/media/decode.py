@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from core.errors import InputRefusedError, UsageError
 from core.media import fence
-from core.media.binary import QUIET, ffmpeg_path
+from core.media.binary import COMMON, ffmpeg_path
 from core.media.probe import FPS, MediaInfo, input_name, input_options, refused_for_cost
 from core.media.sniff import sniff
 
@@ -196,7 +196,7 @@ def _command(
         steps(source), "pipe:1", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough", **{"frames:v": count}
     )
     arguments: list[str] = output.get_args()
-    return [ffmpeg_path(), *QUIET, "-copyts", "-noaccurate_seek", "-reinit_filter", "0", *arguments]
+    return [ffmpeg_path(), *COMMON, "-copyts", "-noaccurate_seek", "-reinit_filter", "0", *arguments]
 
 
 def _ran_out(number: int, wanted: int) -> InputRefusedError:

@@ -6,6 +6,7 @@ silence, to match. The file appears under its name only when it is whole. Must n
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,12 +17,14 @@ import numpy.typing as npt
 
 from core.errors import LikenessError, UsageError
 from core.media import fence
-from core.media.binary import QUIET, ffmpeg_path
+from core.media.binary import COMMON, ffmpeg_path
 from core.media.probe import FPS, input_name, input_options, probe_audio
 from core.media.sniff import sniff
 
 AUDIO_RATE_HZ = 48000
 PRESET = "superfast"
+_THREADS = min(8, os.cpu_count() or 1)
+"""Of x264; its own choice takes more address space than the fence gives on machines with very many cores."""
 _LIMITS = fence.Limits(wall_s=900, cpu_s=7200, memory_bytes=3 << 30, file_bytes=8 << 30)
 
 
@@ -140,7 +143,7 @@ class VideoWriter:
             streams.append(sound)
             options |= {"acodec": "aac", "audio_bitrate": "160k"}
         output = ffmpeg.output(*streams, f"file:{self._partial}", **options).overwrite_output()
-        return [ffmpeg_path(), *QUIET, "-loglevel", "error", *output.get_args()]
+        return [ffmpeg_path(), *COMMON, "-loglevel", "error", *output.get_args()]
 
     def _failed(self) -> LikenessError:
         process = self._running()
@@ -167,7 +170,7 @@ def _encode_command(silent: Path, width: int, height: int, fps: int, crf: int, p
         .filter("setparams", range="tv", color_primaries="bt709", color_trc="bt709", colorspace="bt709")
     )
     output = ffmpeg.output(
-        picture, f"file:{silent}", format="mp4", vcodec="libx264", preset=preset, crf=crf, g=2 * fps
+        picture, f"file:{silent}", format="mp4", vcodec="libx264", preset=preset, crf=crf, g=2 * fps, threads=_THREADS
     ).overwrite_output()
-    words = (word for word in QUIET if word != "-nostdin")
+    words = (word for word in COMMON if word != "-nostdin")
     return [ffmpeg_path(), *words, "-loglevel", "error", *output.get_args()]

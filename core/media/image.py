@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from core.errors import InputRefusedError, UsageError
 from core.media import fence
-from core.media.binary import QUIET, ffmpeg_path
+from core.media.binary import COMMON, ffmpeg_path
 from core.media.probe import input_name
 
 MAX_PIXELS = 50_000_000
@@ -44,7 +44,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     output = ffmpeg.output(source, "pipe:1", format="image2pipe", vcodec="ppm", pix_fmt="rgb24", **{"frames:v": 1})
     limits = fence.Limits(wall_s=30, cpu_s=30)
     try:
-        done = fence.run([ffmpeg_path(), *QUIET, *output.get_args()], limits, stdout_bytes=4 * MAX_PIXELS)
+        done = fence.run([ffmpeg_path(), *COMMON, *output.get_args()], limits, stdout_bytes=4 * MAX_PIXELS)
     except fence.FenceError as error:
         raise _refused() from error
     words = done.stdout[:64].split(None, 4)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.errors import InputRefusedError, LikenessError
 from core.media import fence
-from core.media.binary import QUIET, ffmpeg_path
+from core.media.binary import COMMON, ffmpeg_path
 from core.media.packets import Description, Stream, read_description, read_packets
 from core.media.sniff import Family, sniff
 
@@ -183,7 +183,7 @@ def probe_audio(path: Path) -> AudioInfo:
 def _list_packets(path: Path, family: Family) -> tuple[list[Stream], Description]:
     words = ["-map", "0:V:0?", "-map", "0:a:0?", "-c", "copy", "-copyinkf", "-f", "framecrc", "pipe:1"]
     limits = fence.Limits(wall_s=60, cpu_s=30, memory_bytes=1 << 30)
-    command = [ffmpeg_path(), *QUIET, "-copyts", *_input_words(path, family), *words]
+    command = [ffmpeg_path(), *COMMON, "-copyts", *_input_words(path, family), *words]
     try:
         done = fence.run(command, limits, stdout_bytes=_MAX_LISTING)
     except fence.FenceError as error:
@@ -207,7 +207,7 @@ def _first_shown(path: Path, family: Family, stream: str) -> float:
     """Seconds, on the container's clock, of the first picture or sample that comes out of the decoder."""
     words = ["-map", f"0:{stream}", "-frames", "1", "-fps_mode", "passthrough", "-enc_time_base", "demux"]
     limits = fence.Limits(wall_s=60, cpu_s=60, memory_bytes=2 << 30)
-    command = [ffmpeg_path(), *QUIET, "-copyts", *_input_words(path, family), *words, "-f", "framecrc", "pipe:1"]
+    command = [ffmpeg_path(), *COMMON, "-copyts", *_input_words(path, family), *words, "-f", "framecrc", "pipe:1"]
     try:
         done = fence.run(command, limits)
     except fence.FenceError as error:
