@@ -20,5 +20,5 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         with embedded_platform(settings, TINY_WORKER) as platform, Client(platform.url, platform.api_key) as client:
-            yield Running(client, settings, folder)
+            yield Running(client, settings, folder, platform.url, platform.api_key)
     assert workers_of(settings.data_dir) == [], "something was left running"

@@ -23,6 +23,8 @@ class Running:
     client: Client
     settings: Settings
     folder: Path
+    url: str
+    api_key: str
 
     def clip(self, **options: object) -> Path:
         """A tiny 'video': the text that tells the tiny pipeline what to do."""

@@ -67,14 +67,14 @@ def test_a_stopped_platform_hands_its_stage_back_and_the_next_one_goes_on(
     settings = load_settings(data_dir=tmp_path / "data", port=0, **TIMINGS)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with embedded_platform(settings, TINY_WORKER) as platform, Client(platform.url, platform.api_key) as client:
-        first = Running(client, settings, tmp_path)
+        first = Running(client, settings, tmp_path, platform.url, platform.api_key)
         identity = first.submit(**LONG_FACE)
         first.until_progress(first.job_of(identity), "face", 0.2)
         began = time.monotonic()
     assert time.monotonic() - began < 10
     assert workers_of(settings.data_dir) == []
     with embedded_platform(settings, TINY_WORKER) as platform, Client(platform.url, platform.api_key) as client:
-        again = Running(client, settings, tmp_path)
+        again = Running(client, settings, tmp_path, platform.url, platform.api_key)
         check_resumed_once(again, identity, tmp_path, ["released", "succeeded"])
 
 

@@ -101,8 +101,7 @@ def test_the_client_says_what_is_wrong(running: Running) -> None:
         running.client.job("job_" + "0" * 32)
     assert (missing.value.status, missing.value.code) == (404, "not_found")
     assert missing.value.request_id
-    url = str(running.client._http.base_url)
-    with Client(url, "lk_wrong") as stranger, pytest.raises(UnauthorizedError):
+    with Client(running.url, "lk_wrong") as stranger, pytest.raises(UnauthorizedError):
         stranger.umfs()
 
 
