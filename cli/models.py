@@ -49,7 +49,7 @@ def fetch_models(
 
 
 def model_states() -> list[dict[str, str | bool | None]]:
-    """Name, state (`ready`, `missing`, `damaged`), purpose, licence, path and whether it is optional, of every model."""
+    """Of every model: name, state (`ready`, `missing`, `damaged`), purpose, licence, path, whether it is optional."""
     from core.errors import MissingModelError
     from core.models import MODELS, find
 

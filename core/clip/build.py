@@ -38,7 +38,7 @@ _LEAST_SEEN = 0.5
 _BORDER_PX = 6.0
 _MOST_OUTSIDE = 0.4
 _STEP_SAMPLES = FRAME_SAMPLES // 2
-_SPEECH_CONTEXT = 200
+_SPEECH_CONTEXT = 100
 """Steps beyond the margin that the encoder hears too."""
 
 Picture = npt.NDArray[np.uint8]

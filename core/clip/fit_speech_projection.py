@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
 
-from core.clip.speech import REDUCED_DIMENSION, encode_speech
+from core.clip.speech import REDUCED_DIMENSION, SPEECH_FEATURES, encode_speech
 
 Floats = npt.NDArray[np.float32]
 
@@ -51,7 +51,7 @@ def main() -> None:
         sys.stderr.write(f"{clip.name}: {len(features[-1]) / 50:.1f} s\n")
     mean, projection, kept = fit_projection(np.concatenate(features))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    card = {"features": "whisper-tiny.en-encoder", "clips": str(len(features)), "variance_kept": f"{kept:.4f}"}
+    card = {"features": SPEECH_FEATURES, "clips": str(len(features)), "variance_kept": f"{kept:.4f}"}
     save_file({"mean": mean, "projection": projection}, arguments.output, metadata=card)
     sys.stderr.write(f"variance kept: {kept:.3f}\n")
 

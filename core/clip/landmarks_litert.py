@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.clip.landmarks import EYE_CORNERS, LANDMARKS, Face
+from core.clip.quiet import quiet_natives
 from core.models import locate
 
 Floats = npt.NDArray[np.float32]
@@ -64,8 +65,9 @@ class _Network:
     def __init__(self, content: bytes, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._graph = Interpreter(model_content=content, num_threads=threads)
-        self._graph.allocate_tensors()
+        with quiet_natives():
+            self._graph = Interpreter(model_content=content, num_threads=threads)
+            self._graph.allocate_tensors()
         self._input = self._graph.get_input_details()[0]["index"]
         self._outputs = {tuple(int(n) for n in one["shape"]): one["index"] for one in self._graph.get_output_details()}
 

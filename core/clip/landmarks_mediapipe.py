@@ -5,38 +5,21 @@ Runs in IMAGE mode: VIDEO mode smooths the landmarks of a single face, which wou
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from core.clip.landmarks import Face
+from core.clip.quiet import quiet_natives
 from core.models import locate
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Send the C library's standard error nowhere: mediapipe logs there before its log level can be set."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 class MediapipeEngine:
     """Face landmarks by mediapipe==0.10.33."""
 
     def __init__(self, max_faces: int) -> None:
-        with _quiet():
+        with quiet_natives():
             import mediapipe
             from mediapipe.tasks import python as tasks
             from mediapipe.tasks.python import vision

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from core.clip.quiet import quiet_natives
 from core.clip.scaling import scaled_picture
 from core.models import locate
 
@@ -21,8 +22,9 @@ class PersonSegmenter:
         """Raises MissingModelError where the model is not on this machine."""
         from ai_edge_litert.interpreter import Interpreter
 
-        self._graph: Any = Interpreter(str(locate("selfie_segmentation")), num_threads=threads)
-        self._graph.allocate_tensors()
+        with quiet_natives():
+            self._graph: Any = Interpreter(str(locate("selfie_segmentation")), num_threads=threads)
+            self._graph.allocate_tensors()
         self._input = self._graph.get_input_details()[0]["index"]
         self._output = self._graph.get_output_details()[0]["index"]
 

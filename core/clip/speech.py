@@ -19,7 +19,7 @@ from core.models import locate
 
 Floats = npt.NDArray[np.float32]
 
-SPEECH_FEATURES = "whisper-tiny.en-encoder"
+SPEECH_FEATURES = "whisper-tiny.en-encoder-2s"
 SPEECH_DIMENSION = 384
 REDUCED_DIMENSION = 64
 REDUCED_LIMIT = 6.0
@@ -29,10 +29,10 @@ WINDOW_STEPS = 16
 """Steps of one window of frame g: 2g-8 ... 2g+7."""
 
 _STEP_SAMPLES = SAMPLE_RATE // SPEECH_RATE
-_CHUNK = 1500
-_OVERLAP = 500
-_UNTRUSTED = 100
-"""Steps at a chunk's border that hear too little of their surroundings to be used where a neighbour hears more."""
+_HEARD = 100
+"""Steps that the encoder hears at once: 2 s."""
+_HOP = 25
+_BATCH = 8
 _PROJECTION = Path(__file__).parent / "data" / "speech_pca64.safetensors"
 
 
@@ -46,47 +46,42 @@ def _encoder(folder: str, threads: int) -> Any:
 def encode_speech(audio: Floats, threads: int | None = None) -> Floats:
     """[samples] mono at 16 kHz -> [ceil(samples / 320), 384] at 50 Hz; step i is centred at 20 i ms.
 
-    Audio longer than 30 s is encoded in chunks that overlap by 10 s and are cross-faded where both hear enough.
+    What Whisper's encoder says of a moment depends on where in its 30 s window the moment lies (cosine 0.6 between two
+    places), which a motion field can't know. So it hears 2 s at a time, every half second, and each step is the
+    weighted mean of the four times it was heard: the same sound gives the same features wherever it comes, no border
+    can be seen, and lips follow them better (docs/clip.md).
+
+    Args:
+        audio: [samples], -1..1.
+        threads: of the encoder; None takes two where the machine has them.
 
     Raises:
         MissingModelError: the encoder is not on this machine.
     """
+    import ctranslate2
+
     steps = -(-len(audio) // _STEP_SAMPLES)
     if steps == 0:
         return np.zeros((0, SPEECH_DIMENSION), np.float32)
     encoder = _encoder(str(locate("whisper_tiny_en")), threads or min(2, os.cpu_count() or 1))
-    padded = np.pad(np.asarray(audio, np.float32), (0, steps * _STEP_SAMPLES - len(audio) + 2 * _STEP_SAMPLES))
+    padded = np.pad(np.asarray(audio, np.float32), (0, (steps + 2) * _STEP_SAMPLES - len(audio)))
     spectrogram = log_mel(padded)[:, : 2 * steps]
-    total = np.zeros((steps, SPEECH_DIMENSION), np.float32)
-    weight = np.zeros((steps, 1), np.float32)
-    start = 0
-    while True:
-        end = min(steps, start + _CHUNK)
-        fade = _fade(start, end, steps)
-        total[start:end] += fade * _encode_chunk(encoder, spectrogram[:, 2 * start : 2 * end])
-        weight[start:end] += fade
-        if end == steps:
-            return total / weight
-        start += _CHUNK - _OVERLAP
-
-
-def _encode_chunk(encoder: Any, spectrogram: Floats) -> Floats:
-    """[80, 2 n] with n <= 1500 -> [n, 384]; what is missing to 30 s is silence."""
-    import ctranslate2
-
-    window = np.full((1, spectrogram.shape[0], 2 * _CHUNK), spectrogram.min(), np.float32)
-    window[0, :, : spectrogram.shape[1]] = spectrogram
-    encoded = encoder.encode(ctranslate2.StorageView.from_array(window), to_cpu=True)
-    return np.array(encoded, np.float32)[0, : spectrogram.shape[1] // 2]
-
-
-def _fade(start: int, end: int, steps: int) -> Floats:
-    """[end - start, 1] weights of a chunk: 1 inside, a ramp over the middle of each overlap, almost 0 at its border."""
-    position = np.arange(end - start, dtype=np.float32)
-    width = _OVERLAP - 2 * _UNTRUSTED
-    rising = np.clip((position - _UNTRUSTED) / width, 1e-6, 1) if start else np.ones_like(position)
-    falling = np.clip((_CHUNK - _UNTRUSTED - position) / width, 1e-6, 1) if end < steps else np.ones_like(position)
-    return np.asarray(np.minimum(rising, falling)[:, None], np.float32)
+    lead = _HEARD - _HOP
+    total = np.zeros((steps + 2 * _HEARD, SPEECH_DIMENSION), np.float32)
+    weight = np.zeros((steps + 2 * _HEARD, 1), np.float32)
+    silence = ((0, 0), (2 * lead, 2 * _HEARD))
+    surrounded = np.pad(spectrogram, silence, constant_values=float(spectrogram.min()))
+    fade = (np.hanning(_HEARD + 2)[1:-1, None] ** 2).astype(np.float32)
+    starts = range(0, steps + lead, _HOP)
+    for first in range(0, len(starts), _BATCH):
+        batch = starts[first : first + _BATCH]
+        heard = np.stack([surrounded[:, 2 * start : 2 * (start + _HEARD)] for start in batch])
+        encoded = encoder.encode(ctranslate2.StorageView.from_array(heard), to_cpu=True)
+        for start, features in zip(batch, np.array(encoded, np.float32), strict=True):
+            total[start : start + _HEARD] += fade * features
+            weight[start : start + _HEARD] += fade
+    inside = slice(lead, lead + steps)
+    return np.asarray(total[inside] / weight[inside], np.float32)
 
 
 def speech_windows(features: Floats, zero: int, frames: npt.NDArray[np.integer], lag: int = 0) -> Floats:
