@@ -194,14 +194,14 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 @contextmanager
 def started(argv: Sequence[str], limits: Limits, *, feeds: bool = False) -> Iterator[FencedProcess]:
-    """Start `argv` (absolute program, arguments; no shell) in an empty scratch folder with an empty environment.
+    """Start `argv` (absolute program, arguments; no shell) with an empty environment, in a folder deleted at once.
 
     Whatever ends the `with` block, the process is gone after it. With `feeds`, its stdin is a pipe for `write`;
     otherwise it has none.
     """
     numbers = (os.getpid(), limits.memory_bytes, limits.cpu_s, limits.file_bytes, limits.open_files)
     command = [sys.executable, "-I", "-S", str(_LAUNCHER), *map(str, numbers), "--", *argv]
-    with tempfile.TemporaryDirectory(prefix="likeness-fence-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="likeness-fence-", ignore_cleanup_errors=True) as scratch:
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE if feeds else subprocess.DEVNULL,

@@ -20,6 +20,7 @@ def _main(arguments: list[str]) -> None:
     if arguments[5] != "--":
         raise SystemExit("launcher: no --")
     program = arguments[6:]
+    os.rmdir(os.getcwd())  # noqa: PTH106, PTH109 - its scratch folder: nothing can be left in a folder that is gone
     libc = ctypes.CDLL(None, use_errno=True)
     for option, value in ((_PR_SET_PDEATHSIG, signal.SIGKILL), (_PR_SET_NO_NEW_PRIVS, 1)):
         if libc.prctl(option, int(value), 0, 0, 0) != 0:
