@@ -18,8 +18,8 @@ _CONVOLUTIONS = ((4, 2), (1, 2), (1, 1), (1, 1), (1, 1))
 _POOL_BEFORE = (1, 2)
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
-SMALLEST_SIDE = 64
-"""Pixels; AlexNet has nothing to compare in smaller pictures."""
+SMALLEST_SIDE = 31
+"""Pixels; in smaller pictures AlexNet's second pooling leaves nothing to compare."""
 
 
 class Lpips:
@@ -41,9 +41,9 @@ class Lpips:
 
     @torch.no_grad()
     def distance(self, rendered: npt.NDArray[np.uint8], recorded: npt.NDArray[np.uint8]) -> float:
-        """LPIPS of two [H, W, 3] uint8 pictures with sides of at least 64 pixels; 0 for equal pictures."""
+        """LPIPS of two [H, W, 3] uint8 pictures with sides of at least 31 pixels; 0 for equal pictures."""
         if min(rendered.shape[:2]) < SMALLEST_SIDE or rendered.shape != recorded.shape:
-            raise ValueError("LPIPS compares two pictures of the same shape with sides of at least 64 pixels")
+            raise ValueError("LPIPS compares two pictures of the same shape with sides of at least 31 pixels")
         pair = torch.from_numpy(np.stack([rendered, recorded])).permute(0, 3, 1, 2).float() / 127.5 - 1
         x = (pair - torch.tensor(_SHIFT).view(1, 3, 1, 1)) / torch.tensor(_SCALE).view(1, 3, 1, 1)
         total = 0.0

@@ -59,7 +59,7 @@ def evaluate(
 
     Raises:
         UsageError: `frames_unknown`, `file_not_found`.
-        InputRefusedError: what `build_clip` says of the video; `face_lost` where no test frame shows a face.
+        InputRefusedError: what `build_clip` says of the video; `no_face` where no test frame shows a face.
         BundleError: see `read_bundle`.
     """
     last_frames = _last_frames(frames)
@@ -67,13 +67,18 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="likeness-evaluate-") as scratch:
         wanted = ClipOptions(size=opened.manifest.size, last_frames=last_frames, reference=reference(opened))
         clip = build_clip(video, Path(scratch) / "clip", wanted, context)
-        return _measure(opened, clip, side_by_side, context)
+        return measure(opened, clip, side_by_side, context)
 
 
-def _measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: StageContext) -> dict[str, object]:
+def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: StageContext) -> dict[str, object]:
+    """The figures of `evaluate` for a clip that is prepared already, with the bundle's own reference.
+
+    Raises:
+        InputRefusedError: `no_face` where none of its frames is valid.
+    """
     order = np.nonzero(clip.valid)[0]
     if not len(order):
-        raise InputRefusedError("face_lost", "No test frame shows a face.", "Choose frames in which the face is seen.")
+        raise InputRefusedError("no_face", "No test frame shows a face.", "Choose frames in which the face is seen.")
     scores = Scores(face_box(clip.landmarks[order], clip.size), len(order))
     stopwatch = Stopwatch()
     audio = clip.folder / "audio.wav"

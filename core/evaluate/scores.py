@@ -15,7 +15,7 @@ from core.clip.landmarks import BLENDSHAPES, LANDMARKS, Face, mouth_opening
 from core.errors import MissingModelError
 from core.evaluate.identity import FaceEmbedder, identity_distance
 from core.evaluate.motion import LOWER_FACE, UPPER_FACE, action_unit_error, correlation, lip_distance, opening_lag
-from core.evaluate.perceptual import Lpips
+from core.evaluate.perceptual import SMALLEST_SIDE, Lpips
 from core.evaluate.pictures import Box, cut, psnr, ssim
 from core.models import locate
 
@@ -69,7 +69,9 @@ class Scores:
         pairs = {"A": (rendered, recorded), "F": (cut(rendered, self.box), cut(recorded, self.box))}
         for name, (a, b) in pairs.items():
             self._psnr[name].append(psnr(a, b))
-            if self._lpips_network is not None and self._seen % LPIPS_EVERY == 0:
+            if min(a.shape[:2]) < SMALLEST_SIDE:
+                self.missing.setdefault(f"lpips.{name}", f"The pictures are smaller than {SMALLEST_SIDE} pixels.")
+            elif self._lpips_network is not None and self._seen % LPIPS_EVERY == 0:
                 self._lpips[name].append(self._lpips_network.distance(a, b))
         self._ssim.append(ssim(*pairs["F"]))
         if rendered_face is not None and recorded_face is not None:

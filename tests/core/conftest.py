@@ -1,15 +1,20 @@
-"""A small synthetic Clip that several rooms' tests share: a coloured head over a torso before a wall, moving."""
+"""A small synthetic Clip and its bundle, which several rooms' tests share: a drawn head over a torso, moving."""
 
 from __future__ import annotations
 
 import wave
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from core.avatar import Avatar, FaceField, Gaussians, MouthField
+from core.bundle import package_avatar
 from core.camera import Camera
 from core.clip.layout import SPEECH_MARGIN, Clip, Label, Reference
+from core.progress import StageContext
 
 SIZE, FRAMES = 64, 30
 
@@ -64,3 +69,16 @@ def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     )
     clip.save()
     return clip
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory, small_clip: Clip) -> Path:
+    """A whole bundle of `small_clip` with an untrained avatar: a cloud of coloured Gaussians where the head is."""
+    torch.manual_seed(0)
+    points = torch.randn(300, 3) * 0.02
+    face = Gaussians.at(points, torch.rand(300, 3), torch.full((300,), 0.006), 0.8).frozen()
+    mouth = Gaussians.at(points[:40] * 0.3, torch.rand(40, 3), torch.full((40,), 0.003), 0.5).frozen()
+    avatar = Avatar(face, FaceField(), mouth, MouthField())
+    path = tmp_path_factory.mktemp("bundle") / "b.likeness"
+    package_avatar(path, avatar, small_clip, "draft", "none", StageContext())
+    return path

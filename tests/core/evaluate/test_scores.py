@@ -134,3 +134,12 @@ def test_a_frozen_mouth_has_no_correlation_and_says_so() -> None:
     assert report["mouth_open_corr"] is None
     assert report["mouth_open_sd_ratio"] == 0.0
     assert {"mouth_open_corr", "av_lag_frames"} == set(report["missing"])  # type: ignore[call-overload]
+
+
+def test_a_crop_too_small_for_the_network_leaves_its_figure_null() -> None:
+    scores = Scores((0, 0, 20, 20), COUNT, CountingLpips, FirstPixelEmbedder)
+    for picture, face in zip(pictures(0), faces(COUNT), strict=True):
+        scores.add(picture, picture, face, face)
+    report = scores.report()
+    assert report["lpips"] == {"A": 0.0, "F": None}
+    assert set(report["missing"]) == {"lpips.F"}  # type: ignore[call-overload]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import wave
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from core.avatar import Avatar, FaceField, Gaussians, MouthField
-from core.bundle import package_avatar, read_bundle
+from core.bundle import read_bundle
 from core.clip.layout import Clip
 from core.errors import BundleError, CancelledError, InputRefusedError, LikenessError, MissingModelError, UsageError
 from core.media.audio import decode_audio
@@ -25,17 +24,6 @@ from core.render.speech import prepare_speech
 RATE = 16_000
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory, small_clip: Clip) -> Path:
-    torch.manual_seed(0)
-    points = torch.randn(300, 3) * 0.02
-    face = Gaussians.at(points, torch.rand(300, 3), torch.full((300,), 0.006), 0.8).frozen()
-    mouth = Gaussians.at(points[:40] * 0.3, torch.rand(40, 3), torch.full((40,), 0.003), 0.5).frozen()
-    path = tmp_path_factory.mktemp("bundle") / "b.likeness"
-    package_avatar(path, Avatar(face, FaceField(), mouth, MouthField()), small_clip, "draft", "none", StageContext())
-    return path
-
-
 def write_speech(path: Path, seconds: float, level: float = 0.3) -> Path:
     """A buzz that comes and goes four times a second, as syllables do."""
     t = np.arange(round(seconds * RATE)) / RATE
@@ -46,21 +34,37 @@ def write_speech(path: Path, seconds: float, level: float = 0.3) -> Path:
     return path
 
 
-@pytest.fixture
-def speech(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         locate("whisper_tiny_en")
     except MissingModelError:
         pytest.skip("the speech encoder is not on this machine: likeness models fetch")
-    return write_speech(tmp_path / "speech.wav", 1.5)
+    return write_speech(tmp_path_factory.mktemp("speech") / "speech.wav", 1.5)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    video: Path
+    result: dict[str, object]
+    progress: list[tuple[str, float]]
+
+
+@pytest.fixture(scope="module")
+def rendered(small_bundle: Path, speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    """At twice the avatar's size, otherwise as a user who chooses nothing gets it."""
+    video, seen = tmp_path_factory.mktemp("video") / "o.mp4", []
+    context = StageContext(on_progress=lambda stage, fraction: seen.append((stage, fraction)))
+    result = render_speech(small_bundle, speech, video, size=128, background=None, label=True, context=context)
+    return Rendered(video, result, seen)
 
 
 def pictures(video: Path, size: int) -> np.ndarray:
     return np.stack(list(decode_frames(video, probe_picture(video), crop=None, size=size)))
 
 
-def test_the_package_is_whole(bundle: Path, small_clip: Clip, tmp_path: Path) -> None:
-    opened = read_bundle(bundle)
+def test_the_package_is_whole(small_bundle: Path, small_clip: Clip, tmp_path: Path) -> None:
+    opened = read_bundle(small_bundle)
     manifest = opened.manifest
     assert (manifest.size, manifest.fps, manifest.umf) == (small_clip.size, 25, None)
     assert (manifest.source_frames.start, manifest.source_frames.count) == (7, 30)
@@ -69,41 +73,37 @@ def test_the_package_is_whole(bundle: Path, small_clip: Clip, tmp_path: Path) ->
     assert opened.read("preview.png").startswith(b"\x89PNG")
 
 
-def test_picture_and_sound_are_as_long_as_the_speech(bundle: Path, speech: Path, tmp_path: Path) -> None:
-    output, seen = tmp_path / "o.mp4", []
-    context = StageContext(on_progress=lambda stage, fraction: seen.append((stage, fraction)))
-    result = render_speech(bundle, speech, output, size=None, background=None, label=True, context=context)
+def test_picture_and_sound_are_as_long_as_the_speech(rendered: Rendered) -> None:
+    result = rendered.result
     assert result["frames"] == 38
-    assert result["output"] == str(output)
+    assert result["output"] == str(rendered.video)
     assert result["seconds"] == pytest.approx(1.52)
     assert float(str(result["fps_model"])) >= float(str(result["fps_total"])) > 0
-    info = probe(output)
-    assert (info.width, info.height, info.video_codec) == (64, 64, "h264")
-    assert pictures(output, 64).shape[0] == 38
-    assert len(decode_audio(output)) == pytest.approx(1.52 * RATE, abs=RATE / 25)
-    assert seen[-1] == ("render", 1.0)
-    assert all(a[1] <= b[1] for a, b in pairwise(seen))
+    info = probe(rendered.video)
+    assert (info.width, info.height, info.video_codec) == (128, 128, "h264")
+    assert pictures(rendered.video, 128).shape[0] == 38
+    assert len(decode_audio(rendered.video)) == pytest.approx(1.52 * RATE, abs=RATE / 25)
 
 
-def test_label_background_and_size_are_the_users_choice(bundle: Path, speech: Path, tmp_path: Path) -> None:
-    def frames(name: str, size: int | None, background: str | None, label: bool) -> np.ndarray:
-        output = tmp_path / name
-        render_speech(bundle, speech, output, size=size, background=background, label=label, context=StageContext())
-        return pictures(output, size or 64).astype(int)
-
-    plain = frames("plain.mp4", None, None, False)
-    marked = frames("marked.mp4", None, None, True)
-    difference = np.abs(plain - marked).max(axis=(0, 3))
-    assert difference[50:].max() > 60
-    assert difference[:40].max() < 25
-    green = frames("green.mp4", 128, "#00ff00", False)
-    assert green.shape[1:] == (128, 128, 3)
-    assert np.abs(green[:, :12, :12] - (0, 255, 0)).max() < 25
-    torso = np.abs(green[:, 112:124, 56:72] - plain[:, 56:62, 28:36].repeat(2, 1).repeat(2, 2))
-    assert torso.mean() < 12
+def test_progress_only_grows(rendered: Rendered) -> None:
+    assert rendered.progress[-1] == ("render", 1.0)
+    assert all(a[1] <= b[1] for a, b in pairwise(rendered.progress))
 
 
-def test_every_failure_leaves_no_output(bundle: Path, speech: Path, tmp_path: Path) -> None:
+def test_label_background_and_size_are_the_users_choice(
+    rendered: Rendered, small_bundle: Path, speech: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "green.mp4"
+    render_speech(small_bundle, speech, output, size=None, background="#00ff00", label=False, context=StageContext())
+    green = pictures(output, 64).astype(int)
+    assert np.abs(green[:, :6, :6] - (0, 255, 0)).max() < 25
+    difference = np.abs(green.repeat(2, 1).repeat(2, 2) - pictures(rendered.video, 128)).mean((0, 3))
+    torso, label = difference[100:106, 60:70], difference[110:124, 62:124]
+    assert torso.mean() < 15
+    assert label.mean() > 35
+
+
+def test_every_failure_leaves_no_output(small_bundle: Path, speech: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / "o.mp4"
     output.parent.mkdir()
     text = tmp_path / "x.wav"
@@ -112,10 +112,16 @@ def test_every_failure_leaves_no_output(bundle: Path, speech: Path, tmp_path: Pa
     empty.touch()
     silent = write_speech(tmp_path / "silent.wav", 1.5, level=0.0)
     damaged = tmp_path / "damaged.likeness"
-    damaged.write_bytes(bundle.read_bytes()[:-40])
+    damaged.write_bytes(small_bundle.read_bytes()[:-40])
 
     def refused(kind: type[LikenessError], code: str | None = None, **changed: object) -> None:
-        arguments = {"bundle": bundle, "audio": speech, "size": None, "background": None, "context": StageContext()}
+        arguments = {
+            "bundle": small_bundle,
+            "audio": speech,
+            "size": None,
+            "background": None,
+            "context": StageContext(),
+        }
         arguments |= changed
         with pytest.raises(kind) as caught:
             render_speech(arguments.pop("bundle"), arguments.pop("audio"), output, label=True, **arguments)
