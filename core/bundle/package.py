@@ -51,6 +51,8 @@ def package_avatar(
     Returns:
         The manifest as written.
     """
+    if isinstance(umf, str) and umf != "none":
+        raise ValueError("a universal motion field is named with its hash: UmfReference")
     manifest = Manifest(
         id=str(uuid.uuid4()),
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
