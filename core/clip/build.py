@@ -18,13 +18,14 @@ import numpy.typing as npt
 from core.camera import Camera
 from core.clip.expression import calibrated_expression, expression_range, raw_expression
 from core.clip.intake import FRAME_SAMPLES, ClipOptions, Plan, plan_clip
-from core.clip.landmarks import LANDMARKS, Landmarker
+from core.clip.lag import Lag, measure_lag
+from core.clip.landmarks import LANDMARKS, Landmarker, mouth_opening
 from core.clip.layout import SPEECH_MARGIN, Clip, Reference
 from core.clip.parsing import KEY_FRAMES, fit_parsing, parse_frame
 from core.clip.person import PersonSegmenter
 from core.clip.plate import background_plate
 from core.clip.scaling import scaled_labels, scaled_picture
-from core.clip.speech import SPEECH_DIMENSION, encode_speech
+from core.clip.speech import SPEECH_DIMENSION, encode_speech, reduce_speech
 from core.clip.tracking import FOCAL_AT_512, Track, short_gaps, track_head
 from core.errors import InputRefusedError
 from core.media import SPEECH_RATE_HZ, decode_frames
@@ -114,7 +115,7 @@ def _assemble(
     limits = reference.expression_range if reference else None
     if limits is None:
         limits = expression_range(raw[sighting.seen])
-    lag = reference.lag_frames if reference else 0
+    lag = reference.lag_frames if reference else applied_lag(measure_sighting_lag(speech, sighting))
     return Clip(
         folder=folder,
         camera=camera.scaled(scale),
@@ -131,6 +132,16 @@ def _assemble(
         speech_zero=SPEECH_MARGIN,
         start_frame=plan.start,
     )
+
+
+def measure_sighting_lag(speech: npt.NDArray[np.float32], sighting: Sighting) -> Lag:
+    """Audio-video lag of a clip from its own speech ([n, 384], `SPEECH_MARGIN` steps before its time 0) and lips."""
+    return measure_lag(reduce_speech(speech), SPEECH_MARGIN, mouth_opening(sighting.landmarks), sighting.seen)
+
+
+def applied_lag(lag: Lag) -> int:
+    """The lag that a clip is corrected by: none where the measurement is not sure."""
+    return lag.frames if lag.sure else 0
 
 
 def _array_file(path: Path, shape: tuple[int, ...]) -> Picture:

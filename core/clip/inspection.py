@@ -10,7 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from core.camera import Camera
-from core.clip.build import STAGE, WORKING_SIDE, check_sighting, follow_face
+from core.clip.build import (
+    STAGE,
+    WORKING_SIDE,
+    check_sighting,
+    clip_speech,
+    follow_face,
+    measure_sighting_lag,
+)
 from core.clip.intake import FRAME_SAMPLES, ClipOptions, Plan, plan_clip
 from core.clip.landmarks import mouth_opening
 from core.clip.layout import FPS
@@ -24,6 +31,7 @@ _BLURRED = 12.0
 _TURNED_DEGREES = 30.0
 _QUIET_DB = -38.0
 _STILL_MOUTH = 0.01
+_OUT_OF_SYNC = 1
 
 
 def inspect_clip(video: Path, options: ClipOptions, context: StageContext) -> dict[str, object]:
@@ -33,7 +41,8 @@ def inspect_clip(video: Path, options: ClipOptions, context: StageContext) -> di
         `verdict` ("usable" or "usable_with_warnings"), `duration_s`, `fps`, `size` [width, height], `shots` (start and
         end in seconds), `used` (start and end in seconds), `crop`, `face_px`, `frames_without_face`, `yaw_degrees`
         [lowest, highest], `pitch_degrees`, `pose_rmse_px`, `sharpness`, `loudness_dbfs`, `speech_seconds`,
-        `mouth_opening_sd`, `lag_frames` and `lag_confidence` (null where it was not sure), `warnings` (code, message).
+        `mouth_opening_sd`, `lag_frames` (null where the measurement is not sure), `lag_correlation`, `warnings` (code,
+        message).
 
     Raises:
         InputRefusedError: as `build_clip`.
@@ -59,6 +68,7 @@ def inspect_clip(video: Path, options: ClipOptions, context: StageContext) -> di
     angles = yaw_pitch_roll(track.rotations[sighting.seen])
     opening = mouth_opening(sighting.landmarks[sighting.seen])
     sound = plan.audio[plan.start * FRAME_SAMPLES : (plan.start + plan.count) * FRAME_SAMPLES]
+    lag = measure_sighting_lag(clip_speech(plan.audio, plan.start, plan.count), sighting)
     loudness = float(20 * np.log10(np.sqrt(np.mean(sound.astype(np.float64) ** 2)) + 1e-9))
     measured: dict[str, object] = {
         "duration_s": round(plan.info.duration_s, 3),
@@ -76,8 +86,16 @@ def inspect_clip(video: Path, options: ClipOptions, context: StageContext) -> di
         "loudness_dbfs": round(loudness, 1),
         "speech_seconds": round(loud_seconds(sound), 2),
         "mouth_opening_sd": round(float(opening.std()), 4),
+        "lag_frames": lag.frames if lag.sure else None,
+        "lag_correlation": round(lag.correlation, 3),
     }
     warnings = [*plan.warnings, *_warnings(plan, measured, angles, sighting.seen)]
+    if lag.sure and abs(lag.frames) > _OUT_OF_SYNC:
+        warnings.append({"code": "out_of_sync", "message": f"Sound and lips are {lag.frames} frames apart; corrected."})
+    if not lag.sure:
+        warnings.append(
+            {"code": "lag_unsure", "message": "The lips follow this voice too little to measure their lag."}
+        )
     return {"verdict": "usable_with_warnings" if warnings else "usable", **measured, "warnings": warnings}
 
 
