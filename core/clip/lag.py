@@ -1,8 +1,8 @@
 """Whether picture and sound of a clip are apart, and by how much: does the mouth open when the voice says it should?
 
 A linear predictor, trained on the pre-training corpus, says from speech features how far a mouth is open; the lag at
-which it agrees best with the mouth that is seen is the clip's. A measure of our own: it is no SyncNet, and bears another
-name. Knows arrays only.
+which it agrees best with the mouth that is seen is the clip's. A measure of our own: it is no SyncNet, and bears
+another name. Knows arrays only.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Lag:
 
     @property
     def sure(self) -> bool:
-        """Whether to act on it. Over 138 five-second parts of people it was not trained on, it then lay within a frame of
-        what the whole recording says each time, and on it in 88 of 100 (docs/clip.md)."""
+        """Whether to act on it. Over 138 five-second parts of people it was not trained on, it then lay within a
+        frame of what the whole recording says each time, and on it in 88 of 100 (docs/clip.md)."""
         return self.correlation >= _SURE_CORRELATION and self.lead >= _SURE_LEAD and abs(self.frames) < LARGEST_LAG
 
 
