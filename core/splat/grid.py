@@ -41,8 +41,9 @@ def encode_triplane(
     check_tensor("points", points, (None, 3), dtype)
     check_tensor("table", table, (3, None, None), dtype)
     check_tensor("resolutions", resolutions, (table.shape[1],), torch.int32)
-    largest = int(resolutions.max()) if len(resolutions) else 2
-    if largest > MAX_RESOLUTION or (len(resolutions) and int(resolutions.min()) < 2):
+    sizes = resolutions.tolist()
+    largest = max(sizes, default=2)
+    if largest > MAX_RESOLUTION or min(sizes, default=2) < 2:
         raise ValueError(f"resolutions must lie in 2..{MAX_RESOLUTION}")
     if (largest + 1) ** 2 > table.shape[2]:
         needed = (largest + 1) ** 2

@@ -29,18 +29,22 @@ void pack(const float* from, int k, int m, bool transpose, float* panels) {
                 *panels++ = p + j < m ? (transpose ? from[(p + j) * k + i] : from[i * m + p + j]) : 0.0f;
 }
 
+/// sum[r] += x[r, 0..k) w[0..k): the sums stay in registers. `x_stride` between rows, `x_step` along the reduction.
 template <int R>
 void tile(int k, const float* x, int64_t x_stride, int64_t x_step, const float* w, int64_t w_step, Fv (&sum)[ROWS][2]) {
+    Fv own[R][2];
+    for (int r = 0; r < R; r++) own[r][0] = sum[r][0], own[r][1] = sum[r][1];
     for (int i = 0; i < k; i++) {
         const Fv w0 = Fv::load(w), w1 = Fv::load(w + Fv::lanes);
         w += w_step;
         for (int r = 0; r < R; r++) {
             const Fv value = Fv::all(x[r * x_stride]);
-            sum[r][0] = fma(value, w0, sum[r][0]);
-            sum[r][1] = fma(value, w1, sum[r][1]);
+            own[r][0] = fma(value, w0, own[r][0]);
+            own[r][1] = fma(value, w1, own[r][1]);
         }
         x += x_step;
     }
+    for (int r = 0; r < R; r++) sum[r][0] = own[r][0], sum[r][1] = own[r][1];
 }
 
 void any_tile(int rows, int k, const float* x, int64_t x_stride, int64_t x_step, const float* w, int64_t w_step,

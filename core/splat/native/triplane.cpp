@@ -5,6 +5,7 @@
 // one thread: no atomics, the same bits at any thread count.
 #include <algorithm>
 #include <new>
+#include <vector>
 
 #include "api.h"
 #include "raster.h"
@@ -49,50 +50,86 @@ struct Cell {
         const F8 fx = floor(px), fy = floor(py);
         weight_x = px - fx;
         weight_y = py - fy;
-        float index[8];
-        fma(fy, F8::all(static_cast<float>(resolution + 1)), fx).store(index);  // exact below 2^24
-        for (int i = 0; i < 8; i++) corner[i] = static_cast<int32_t>(index[i]);
+        store_int(fma(fy, F8::all(static_cast<float>(resolution + 1)), fx), corner);  // exact below 2^24
     }
 };
 
 struct Corners {
     F8 v00, v10, v01, v11;
     Corners(const float* table, const Cell& cell, int32_t stride) {
-        float a[4][8];
-        for (int i = 0; i < 8; i++) {
-            const float* p = table + cell.corner[i];
-            a[0][i] = p[0], a[1][i] = p[1], a[2][i] = p[stride], a[3][i] = p[stride + 1];
-        }
-        v00 = F8::load(a[0]), v10 = F8::load(a[1]), v01 = F8::load(a[2]), v11 = F8::load(a[3]);
+        load_pairs(table, cell.corner, v00, v10);
+        load_pairs(table + stride, cell.corner, v01, v11);
     }
 };
+
+/// One feature: its level's resolution and the axes of its plane.
+struct Row {
+    int along, across;
+    int32_t resolution;
+};
+
+std::vector<Row> feature_rows(int levels, const int32_t* resolutions) {
+    std::vector<Row> rows;
+    for (const auto& axes : AXES)
+        for (int level = 0; level < levels; level++) rows.push_back({axes[0], axes[1], resolutions[level]});
+    return rows;
+}
+
+/// Rows [first, first + count) of a column-major block of eight points, to or from their feature vectors.
+void store_features(F8* rows, int first, int count, float* features, int width, int64_t points) {
+    transpose(rows);
+    for (int64_t i = 0; i < points; i++) {
+        float* out = features + i * width + first;
+        if (count == 8) {
+            rows[i].store(out);
+        } else {
+            float lanes[8];
+            rows[i].store(lanes);
+            std::memcpy(out, lanes, sizeof(float) * static_cast<size_t>(count));
+        }
+    }
+}
+
+void load_features(F8* rows, int first, int count, const float* features, int width, int64_t points) {
+    for (int64_t i = 0; i < 8; i++) {
+        float lanes[8] = {};
+        const float* in = features + i * width + first;
+        if (i < points && count < 8) std::memcpy(lanes, in, sizeof(float) * static_cast<size_t>(count));
+        rows[i] = i < points && count == 8 ? F8::load(in) : F8::load(lanes);
+    }
+    transpose(rows);
+}
 
 }  // namespace
 }  // namespace likeness
 
 LIKENESS_EXPORT int32_t likeness_triplane_forward(int32_t count, int32_t levels, int64_t entries, float bound,
                                                   const int32_t* resolutions, const float* points, const float* table,
-                                                  float* features) {
+                                                  float* features) try {
     using namespace likeness;
     const int width = 3 * levels;
+    const std::vector<Row> feature_list = feature_rows(levels, resolutions);
+    const Row* const feature = feature_list.data();
     parallel_for(count, POINT_CHUNK, [&](int64_t begin, int64_t end) {
         for (int64_t n = begin; n < end; n += 8) {
             const int64_t left = std::min<int64_t>(8, end - n);
             const EightPoints at(points, n, left, bound);
-            for (int plane = 0; plane < 3; plane++)
-                for (int level = 0; level < levels; level++) {
-                    const int row = plane * levels + level;
-                    const Cell cell(at.unit[AXES[plane][0]], at.unit[AXES[plane][1]], resolutions[level]);
-                    const Corners c(table + row * entries, cell, resolutions[level] + 1);
-                    const F8 low = fma(cell.weight_x, c.v10 - c.v00, c.v00);
-                    const F8 high = fma(cell.weight_x, c.v11 - c.v01, c.v01);
-                    float value[8];
-                    fma(cell.weight_y, high - low, low).store(value);
-                    for (int64_t i = 0; i < left; i++) features[(n + i) * width + row] = value[i];
-                }
+            F8 rows[8];
+            for (int row = 0; row < width; row++) {
+                const Row r = feature[row];
+                const Cell cell(at.unit[r.along], at.unit[r.across], r.resolution);
+                const Corners c(table + row * entries, cell, r.resolution + 1);
+                const F8 low = fma(cell.weight_x, c.v10 - c.v00, c.v00);
+                const F8 high = fma(cell.weight_x, c.v11 - c.v01, c.v01);
+                rows[row % 8] = fma(cell.weight_y, high - low, low);
+                if (row % 8 == 7 || row == width - 1)
+                    store_features(rows, row / 8 * 8, row % 8 + 1, features + n * width, width, left);
+            }
         }
     });
     return LIKENESS_OK;
+} catch (const std::bad_alloc&) {
+    return LIKENESS_NO_MEMORY;
 }
 
 LIKENESS_EXPORT int32_t likeness_triplane_backward(int32_t count, int32_t levels, int64_t entries, float bound,
@@ -101,34 +138,39 @@ LIKENESS_EXPORT int32_t likeness_triplane_backward(int32_t count, int32_t levels
                                                    float* points_gradient) try {
     using namespace likeness;
     const int width = 3 * levels;
-    // Each table reads one column: transposed once, so that it reads whole cache lines.
-    Buffer<float> transposed;
-    float* columns = transposed.resize(static_cast<size_t>(width) * count);
-    parallel_for(count, POINT_CHUNK, [&](int64_t begin, int64_t end) {
-        for (int row = 0; row < width; row++)
-            for (int64_t n = begin; n < end; n++)
-                columns[static_cast<int64_t>(row) * count + n] = features_gradient[n * width + row];
-        if (!points_gradient) return;
+    const std::vector<Row> feature_list = feature_rows(levels, resolutions);
+    const Row* const feature = feature_list.data();
+    const float half_inverse = 0.5f / bound;
+    static thread_local Buffer<float> transposed;
+    // Each table reads one column of the gradient and two coordinates: transposed once, so that it reads whole cache
+    // lines. The number of points is rounded up to eight, with zeros.
+    const int64_t padded = (static_cast<int64_t>(count) + 7) / 8 * 8;
+    float* columns = transposed.resize(static_cast<size_t>(width + 3) * padded);
+    float* units = columns + static_cast<int64_t>(width) * padded;
+    parallel_for(padded, POINT_CHUNK, [&](int64_t begin, int64_t end) {
         for (int64_t n = begin; n < end; n += 8) {
-            const int64_t left = std::min<int64_t>(8, end - n);
+            const int64_t left = std::min<int64_t>(8, count - n);
             const EightPoints at(points, n, left, bound);
+            for (int axis = 0; axis < 3; axis++) at.unit[axis].store(units + axis * padded + n);
             F8 sum[3] = {F8::all(0.0f), F8::all(0.0f), F8::all(0.0f)};
-            for (int plane = 0; plane < 3; plane++)
-                for (int level = 0; level < levels; level++) {
-                    const int row = plane * levels + level;
-                    const int ax = AXES[plane][0], ay = AXES[plane][1];
-                    const Cell cell(at.unit[ax], at.unit[ay], resolutions[level]);
-                    const Corners c(table + row * entries, cell, resolutions[level] + 1);
-                    float gradient[8] = {};
-                    std::memcpy(gradient, columns + static_cast<int64_t>(row) * count + n,
-                                sizeof(float) * static_cast<size_t>(left));
-                    const F8 scale = F8::all(static_cast<float>(resolutions[level] - 1) * 0.5f / bound);
-                    const F8 g = F8::load(gradient) * scale;
+            for (int first = 0; first < width; first += 8) {
+                F8 rows[8];
+                const int here = std::min(8, width - first);
+                load_features(rows, first, here, features_gradient + n * width, width, left);
+                for (int row = first; row < first + here; row++) {
+                    rows[row - first].store(columns + row * padded + n);
+                    if (!points_gradient) continue;
+                    const Row r = feature[row];
+                    const Cell cell(at.unit[r.along], at.unit[r.across], r.resolution);
+                    const Corners c(table + row * entries, cell, r.resolution + 1);
+                    const F8 scale = F8::all(static_cast<float>(r.resolution - 1) * half_inverse);
+                    const F8 g = rows[row - first] * scale;
                     const F8 low_x = c.v10 - c.v00, high_x = c.v11 - c.v01, low_y = c.v01 - c.v00, high_y = c.v11 - c.v10;
-                    sum[ax] = fma(g, fma(cell.weight_y, high_x - low_x, low_x), sum[ax]);
-                    sum[ay] = fma(g, fma(cell.weight_x, high_y - low_y, low_y), sum[ay]);
+                    sum[r.along] = fma(g, fma(cell.weight_y, high_x - low_x, low_x), sum[r.along]);
+                    sum[r.across] = fma(g, fma(cell.weight_x, high_y - low_y, low_y), sum[r.across]);
                 }
-            for (int axis = 0; axis < 3; axis++) {
+            }
+            for (int axis = 0; points_gradient && axis < 3; axis++) {
                 float value[8];
                 zero_unless(at.inside[axis], sum[axis]).store(value);
                 for (int64_t i = 0; i < left; i++) points_gradient[3 * (n + i) + axis] = value[i];
@@ -137,24 +179,22 @@ LIKENESS_EXPORT int32_t likeness_triplane_backward(int32_t count, int32_t levels
     });
     if (!table_gradient) return LIKENESS_OK;
     parallel_for(width, 1, [&](int64_t row, int64_t) {
-        const int plane = static_cast<int>(row) / levels, level = static_cast<int>(row) % levels;
-        const int32_t stride = resolutions[level] + 1;
+        const Row r = feature[row];
+        const int32_t stride = r.resolution + 1;
         float* sums = table_gradient + row * entries;
         std::fill_n(sums, entries, 0.0f);
-        const float* column = columns + row * count;
-        for (int64_t n = 0; n < count; n += 8) {
-            const int64_t left = std::min<int64_t>(8, count - n);
-            const EightPoints at(points, n, left, bound);
-            const Cell cell(at.unit[AXES[plane][0]], at.unit[AXES[plane][1]], resolutions[level]);
-            float gradient[8] = {}, value[4][8];
-            std::memcpy(gradient, column + n, sizeof(float) * static_cast<size_t>(left));
-            const F8 g = F8::load(gradient), right = g * cell.weight_x, remainder = g - right;
+        const float *column = columns + row * padded, *along = units + r.along * padded,
+                    *across = units + r.across * padded;
+        for (int64_t n = 0; n < padded; n += 8) {
+            const Cell cell(F8::load(along + n), F8::load(across + n), r.resolution);
+            const F8 g = F8::load(column + n), right = g * cell.weight_x, remainder = g - right;
             const F8 bottom_right = right * cell.weight_y, bottom_left = remainder * cell.weight_y;
+            float value[4][8];
             (remainder - bottom_left).store(value[0]);
             (right - bottom_right).store(value[1]);
             bottom_left.store(value[2]);
             bottom_right.store(value[3]);
-            for (int64_t i = 0; i < left; i++) {
+            for (int i = 0; i < 8; i++) {
                 float* p = sums + cell.corner[i];
                 p[0] += value[0][i];
                 p[1] += value[1][i];

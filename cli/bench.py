@@ -1,0 +1,80 @@
+"""`likeness bench`: how fast the kernels are on this machine, beside an anchor measured in the same run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cli.console import print_json, stderr
+
+GaussiansOption = Annotated[list[int] | None, typer.Option("--gaussians", min=1, help="How many; may be repeated.")]
+ResolutionOption = Annotated[list[int] | None, typer.Option("--resolution", min=16, max=4096, help="May be repeated.")]
+RepeatsOption = Annotated[int, typer.Option("--repeats", min=1, help="Runs of each; the median counts.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands."""
+    group = typer.Typer(no_args_is_help=True, help="How fast the kernels are on this machine.")
+    group.command("splat", epilog="Example: likeness bench splat --gaussians 20000 --resolution 512")(splat)
+    group.command("step", epilog="Example: likeness bench step --json")(step)
+    app.add_typer(group, name="bench")
+
+
+def splat(
+    gaussians: GaussiansOption = None,
+    resolution: ResolutionOption = None,
+    channels: Annotated[int, typer.Option("--channels", min=1, max=16)] = 3,
+    repeats: RepeatsOption = 15,
+    anchor: Annotated[bool, typer.Option("--anchor/--no-anchor", help="Also run gsplat's torch code (slow).")] = True,
+    json_output: JsonOption = False,
+) -> None:
+    """The rasteriser, forward and forward + backward, against gsplat's own torch code or our torch reference."""
+    from core.splat.benchmark import bench_splat
+
+    results = [
+        result
+        for size in resolution or [512]
+        for count in gaussians or [20_000]
+        for result in bench_splat(count, size, channels, repeats, anchor)
+    ]
+    table = Table(
+        "backend", "pixels", "Gaussians", "channels", "forward ms", "f + b ms", "pairs", "floor ms", "threads"
+    )
+    for row in results:
+        floor = "" if row.floor_ms is None else f"{row.floor_ms:.2f}"
+        table.add_row(
+            row.backend,
+            str(row.resolution),
+            str(row.gaussians),
+            str(row.channels),
+            f"{row.forward_ms:.2f}",
+            f"{row.forward_backward_ms:.2f}",
+            str(row.pairs),
+            floor,
+            str(row.threads),
+        )
+    stderr.print(table)
+    if json_output:
+        print_json([result.as_dict() for result in results])
+
+
+def step(
+    gaussians: Annotated[int, typer.Option("--gaussians", min=1)] = 12_000,
+    resolution: Annotated[int, typer.Option("--resolution", min=16, max=4096)] = 512,
+    repeats: RepeatsOption = 15,
+    json_output: JsonOption = False,
+) -> None:
+    """One training iteration and its kernels, natively and in plain torch (with our rasteriser in both)."""
+    from core.splat.benchmark import bench_step
+
+    results = bench_step(gaussians, resolution, repeats)
+    table = Table("kernel", "native ms", "plain torch ms", "times", "threads")
+    for row in results:
+        ratio = f"{row.torch_ms / row.native_ms:.1f}"
+        table.add_row(row.kernel, f"{row.native_ms:.2f}", f"{row.torch_ms:.2f}", ratio, str(row.threads))
+    stderr.print(table)
+    if json_output:
+        print_json([result.as_dict() for result in results])

@@ -1,0 +1,186 @@
+"""Measures the kernels: against gsplat's torch code or our torch reference, and against plain torch for a whole step.
+
+Knows the scene, the clock and the kernels; prints nothing.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from core.splat import encode_triplane, library, mlp, peer, rasterize, reference, ssim
+from core.splat.scene import benchmark_scene
+
+FORWARD_FLOPS = 34
+BACKWARD_FLOPS = 52
+"""Flops of a contributing (pixel, Gaussian) pair with three channels (splat evidence)."""
+
+
+@dataclass(frozen=True)
+class SplatResult:
+    """One row of `likeness bench splat`."""
+
+    backend: str
+    resolution: int
+    gaussians: int
+    channels: int
+    forward_ms: float
+    forward_backward_ms: float
+    threads: int
+    pairs: int
+    """Contributing (pixel, Gaussian) pairs of the picture."""
+    floor_ms: float | None
+    """Forward and backward at the measured multiply-add peak; None where not measured."""
+
+    def as_dict(self) -> dict[str, object]:
+        """The row as JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One row of `likeness bench step`: forward and backward of one kernel, or of the whole iteration."""
+
+    kernel: str
+    native_ms: float
+    torch_ms: float
+    threads: int
+
+    def as_dict(self) -> dict[str, object]:
+        """The row as JSON."""
+        return asdict(self)
+
+
+def median_ms(body: Callable[[], object], repeats: int, warm_up: int = 2) -> float:
+    """Median wall time of `body` in milliseconds."""
+    for _ in range(warm_up):
+        body()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        body()
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times)
+
+
+def fma_peak_gflops(seconds: float = 0.3) -> float | None:
+    """Measured multiply-add peak of all threads; None without a native library."""
+    loaded = library.load()
+    return None if loaded is None else float(loaded.call("measure_fma_gflops", seconds))
+
+
+def bench_splat(gaussians: int, resolution: int, channels: int, repeats: int, anchor: bool) -> list[SplatResult]:
+    """Our backend, and with `anchor` gsplat's torch code (our torch reference where gsplat is not installed)."""
+    scene = benchmark_scene(gaussians, resolution, channels)
+    pairs = peer.contributing_pairs(scene)
+    peak = fma_peak_gflops()
+    count = len(pairs.pixels)
+    floor = None if peak is None else count * (FORWARD_FLOPS + BACKWARD_FLOPS) / peak * 1e-6
+    weights = torch.randn(channels, resolution, resolution, generator=torch.Generator().manual_seed(0))
+
+    def measure(name: str, draw: Callable[..., Tensor], runs: int, threads: int) -> SplatResult:
+        leaves = [tensor.clone().requires_grad_() for tensor in scene.tensors()]
+
+        def forward() -> None:
+            with torch.no_grad():
+                draw(*leaves)
+
+        def both() -> None:
+            for leaf in leaves:
+                leaf.grad = None
+            torch.autograd.backward(draw(*leaves), weights)
+
+        forward_ms = median_ms(forward, runs, min(2, runs))
+        both_ms = median_ms(both, runs, min(2, runs))
+        return SplatResult(name, resolution, gaussians, channels, forward_ms, both_ms, threads, count, floor)
+
+    def own(backend: str | None) -> Callable[..., Tensor]:
+        def draw(means: Tensor, quaternions: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor) -> Tensor:
+            view, camera = scene.world_to_camera, scene.camera
+            return rasterize(means, quaternions, scales, opacities, colors, view, camera, backend=backend).image
+
+        return draw
+
+    results = [measure(library.backend_name(), own(None), repeats, library.threads())]
+    if anchor and peer.available():
+        drawn = peer.renderer(scene, pairs)
+        results.append(
+            measure("gsplat-torch", lambda *leaves: drawn(*leaves)[0].permute(2, 0, 1), 1, torch.get_num_threads())
+        )
+    elif anchor:
+        results.append(measure("torch-reference", own("torch"), 1, torch.get_num_threads()))
+    return results
+
+
+def bench_step(gaussians: int, resolution: int, repeats: int) -> list[StepResult]:
+    """The kernels of a face-branch iteration, natively and in plain torch, then the whole iteration both ways.
+
+    Plain torch still draws with our rasteriser, so that the comparison is about the rest of the step. The iteration:
+    12-level grid, motion field 74-64-64-11 and aligner 36-32-6, RGB + two attention channels, L1 + SSIM, fused Adam.
+    """
+    scene = benchmark_scene(gaussians, resolution, 5)
+    generator = torch.Generator().manual_seed(0)
+    resolutions = torch.tensor(reference.growth_resolutions(16, 38.4, 12), dtype=torch.int32)
+    entries = (int(resolutions.max()) + 1) ** 2
+    parameters = [tensor.clone().requires_grad_() for tensor in scene.tensors()]
+    means, quaternions, scales, opacities, colors = parameters
+    table = (1e-4 * torch.randn(3, 12, entries, generator=generator)).requires_grad_()
+
+    def layers(*widths: int) -> list[Tensor]:
+        shapes = zip(widths[1:], widths, strict=False)
+        return [(torch.randn(o, i, generator=generator) / i**0.5).requires_grad_() for o, i in shapes]
+
+    field, aligner = layers(74, 64, 64, 11), layers(36, 32, 6)
+    speech = torch.randn(38, generator=generator)
+    target = torch.rand(3, resolution, resolution, generator=generator)
+    optimiser = torch.optim.Adam([*parameters, table, *field, *aligner], lr=1e-6, fused=True)
+    inputs = torch.randn(gaussians, 74, generator=generator, requires_grad=True)
+    picture = torch.rand(3, resolution, resolution, generator=generator).requires_grad_()
+
+    def grid(backend: str | None) -> None:
+        torch.autograd.backward(encode_triplane(means, table, resolutions, 1.2, backend=backend).sum())
+
+    def network(backend: str | None) -> None:
+        torch.autograd.backward(mlp(inputs, field, backend=backend).sum())
+
+    def similarity(backend: str | None) -> None:
+        torch.autograd.backward(ssim(picture, target, backend=backend))
+
+    def iteration(backend: str | None) -> None:
+        features = encode_triplane(means, table, resolutions, 1.2, backend=backend)
+        aligned = mlp(features, aligner, backend=backend)
+        motion = mlp(torch.cat([features, speech.expand(gaussians, -1)], 1), field, backend=backend)
+        moved = means + 1e-4 * motion[:, :3] * (1 + 0.25 * torch.tanh(aligned[:, 3:] / 5)) + 1e-4 * aligned[:, :3]
+        drawn = rasterize(
+            moved,
+            quaternions + 1e-3 * motion[:, 3:7],
+            scales * torch.exp(1e-3 * motion[:, 7:10]),
+            opacities,
+            colors,
+            scene.world_to_camera,
+            scene.camera,
+            geometry_channels=3,
+        )
+        rgb = drawn.image[:3]
+        loss = 0.8 * (rgb - target).abs().mean() + 0.2 * (1 - ssim(rgb, target, backend=backend))
+        torch.autograd.backward(loss + 1e-3 * drawn.alpha.mean() + 1e-3 * drawn.image[3:].mean())
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    kernels: list[tuple[str, Callable[[str | None], None]]] = [
+        ("grid", grid),
+        ("network", network),
+        ("ssim", similarity),
+        ("iteration", iteration),
+    ]
+    results = []
+    for name, body in kernels:
+        native = median_ms(lambda run=body: run(None), repeats)  # type: ignore[misc]
+        plain = median_ms(lambda run=body: run("torch"), max(1, repeats // 4), 1)  # type: ignore[misc]
+        results.append(StepResult(name, native, plain, library.threads()))
+    return results
