@@ -50,7 +50,7 @@ def adapt(
     start: StartOption = 0.0,
     seconds: SecondsOption = 5.0,
     profile: ProfileOption = "standard",
-    umf: Annotated[str, typer.Option("--umf", help="Universal motion field: none trains from scratch.")] = "none",
+    umf: Annotated[str, typer.Option("--umf", help="Universal motion field: base, a file, or none.")] = "base",
     device: Annotated[str, typer.Option("--device", help="auto or cpu.")] = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
     workdir: Annotated[

@@ -11,7 +11,8 @@ from cli.console import exit_code, print_error
 from core.errors import LikenessError
 
 COMMANDS = (
-    "adapt", "render", "evaluate", "bench", "serve", "worker", "client", "doctor", "models", "sample", "demo",
+    "adapt", "render", "evaluate", "pretrain", "bench", "serve", "worker", "client", "doctor", "models", "sample",
+    "demo",
 )  # fmt: skip
 
 

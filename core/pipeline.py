@@ -14,12 +14,13 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from core.bundle import package_avatar
+from core.bundle import UmfReference, package_avatar
 from core.clip import ClipOptions, build_clip, inspect_clip
 from core.clip.layout import Clip
 from core.errors import UsageError
 from core.learn.adaptation import WorkFolder, learn_face, learn_fuse, learn_mouth, load_avatar
 from core.learn.profiles import profile
+from core.learn.umf import find_umf
 from core.progress import StageContext
 from core.render import render_speech
 from core.splat import backend_name
@@ -38,7 +39,8 @@ class AdaptOptions:
     seconds: float = 5.0
     """How much of the shot to learn from."""
     device: str = "auto"
-    umf: str = "none"
+    umf: str = "base"
+    """Universal motion field to start from: a shipped name, a file, or `none` (from scratch)."""
     seed: int = 0
 
 
@@ -57,7 +59,6 @@ def adapt_stage(
     """
     chosen = profile(options.profile)
     _check_device(options.device)
-    _check_umf(options.umf)
     workdir.mkdir(parents=True, exist_ok=True)
     work = WorkFolder(workdir)
     started = time.monotonic()
@@ -68,7 +69,7 @@ def adapt_stage(
                 wanted = ClipOptions(size=chosen.size, start_s=options.start_s, seconds=options.seconds)
                 build_clip(video, work.clip, wanted, context)
         elif stage == "face":
-            learn_face(work, chosen, options.seed, context)
+            learn_face(work, chosen, find_umf(options.umf), options.seed, context)
         elif stage == "mouth":
             learn_mouth(work, chosen, options.seed, context)
         elif stage == "fuse":
@@ -76,7 +77,9 @@ def adapt_stage(
         elif stage == "package":
             if not bundle.exists():
                 clip = Clip.load(work.clip)
-                package_avatar(bundle, load_avatar(work.avatar), clip, options.profile, options.umf, context)
+                umf = find_umf(options.umf)
+                used = "none" if umf is None else UmfReference(umf.name, umf.sha256)
+                package_avatar(bundle, load_avatar(work.avatar), clip, options.profile, used, context)
         else:
             raise ValueError(f"no stage {stage!r}")
     finally:
@@ -177,15 +180,6 @@ def _check_device(device: str) -> None:
     if device not in ("auto", "cpu"):
         raise UsageError(
             "device_unavailable", f"The device '{device}' can't be used here.", "Use --device cpu, or leave it out."
-        )
-
-
-def _check_umf(umf: str) -> None:
-    if umf != "none":
-        raise UsageError(
-            "umf_unknown",
-            f"There is no universal motion field '{umf}'.",
-            "This version trains from scratch: --umf none.",
         )
 
 

@@ -65,7 +65,8 @@ class SpeechEncoder(nn.Module):
         for convolution in self.attention:
             y = F.leaky_relu(convolution(y), 0.02)
         weights = torch.softmax(self.attention_out(y.view(batch, 8)), dim=1)
-        return (weights[:, None] @ codes)[:, 0]
+        code: Tensor = (weights[:, None] @ codes)[:, 0]
+        return code
 
 
 def weight(inputs: int, outputs: int) -> nn.Parameter:

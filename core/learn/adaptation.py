@@ -5,6 +5,7 @@ Each reads what the one before wrote, leaves one safetensors file, and does noth
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +29,7 @@ from core.learn.loop import train_branch
 from core.learn.mouth import MouthLoss
 from core.learn.profiles import Profile
 from core.learn.training_set import training_set
+from core.learn.umf import Umf
 from core.progress import StageContext
 
 FieldT = TypeVar("FieldT", FaceField, MouthField)
@@ -60,15 +62,16 @@ class WorkFolder:
         return self.root / "avatar.safetensors"
 
 
-def learn_face(work: WorkFolder, profile: Profile, seed: int, context: StageContext) -> None:
-    """Train the face branch from the work folder's clip."""
+def learn_face(work: WorkFolder, profile: Profile, umf: Umf | None, seed: int, context: StageContext) -> None:
+    """Train the face branch from the work folder's clip, with a universal motion field or from scratch."""
     if work.face.exists():
         return
     data = training_set(Clip.load(work.clip))
     start = face_gaussians(data, canonical_face(), profile.surface_points, profile.shell_points, seed)
-    branch = Branch.start(start, _seeded(FaceField, seed), seed)
+    branch = Branch.start(start, _seeded(FaceField if umf is None else umf.face_field, seed), seed)
     train_branch(branch, profile.face, data.size, FaceLoss(data), work.root, "face", context)
-    _write(work.face, branch_tensors("face", branch.gaussians, branch.field))
+    aligned = str(int(branch.field.aligner is not None))
+    _write(work.face, branch_tensors("face", branch.gaussians, branch.field), {"aligned": aligned})
 
 
 def learn_mouth(work: WorkFolder, profile: Profile, seed: int, context: StageContext) -> None:
@@ -108,14 +111,15 @@ def load_avatar(path: Path) -> Avatar:
         return Avatar.from_tensors(_read(path), file.metadata())
 
 
-def _seeded(kind: type[FieldT], seed: int) -> FieldT:
+def _seeded(kind: Callable[[], FieldT], seed: int) -> FieldT:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return kind()
 
 
 def _read_face(work: WorkFolder) -> tuple[Gaussians, FaceField]:
-    field = FaceField()
+    with safe_open(work.face, framework="pt") as file:
+        field = FaceField(aligned=file.metadata()["aligned"] == "1")
     gaussians = load_branch("face", _read(work.face), field).frozen()
     field.requires_grad_(False)
     return gaussians, field

@@ -5,8 +5,9 @@ Checkpoints are safetensors, never pickle. Knows no pictures and no losses.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -33,7 +34,7 @@ class Branch(Generic[FieldT]):
     statistics: DensityStatistics
     generator: torch.Generator
     """The only source of randomness in the loop, so that a resumed run draws the same numbers."""
-    queue: list[int] = field(default_factory=list)
+    queue: list[int] = dataclasses.field(default_factory=list)
     """Frames left of the current shuffled epoch."""
     iteration: int = 0
 

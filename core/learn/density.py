@@ -43,7 +43,10 @@ class DensityStatistics:
             size: side of the whole frame.
         """
         height, width = drawn.alpha.shape
-        norms = drawn.screen.gradient.norm(dim=1) * (size / 2 * width * height / size**2)
+        gradient = drawn.screen.gradient
+        if gradient is None:
+            raise ValueError("no backward pass has reached this drawing")
+        norms = gradient.norm(dim=1) * (size / 2 * width * height / size**2)
         self.total += norms
         self.seen += norms > 0
 

@@ -73,7 +73,7 @@ def _on_shell(data: TrainingSet, face: CanonicalFace, count: int, random: np.ran
     """Rays through head pixels outside the mesh of the first, middle and last frame, met with the ellipsoid."""
     found = [_shell_points(data, face, index, count, random) for index in (0, data.count // 2, data.count - 1)]
     points = np.concatenate(found)
-    return points[random.permutation(len(points))[:count]]
+    return np.asarray(points[random.permutation(len(points))[:count]])
 
 
 def _shell_points(

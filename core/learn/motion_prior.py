@@ -88,7 +88,7 @@ def displacements(
     projected = focal * seen[..., :2] / seen[..., 2:] + centre
     offset = (landmarks[:, : len(vertices), :2] - projected) * seen[..., 2:] / focal
     offset = np.concatenate([offset, np.zeros_like(offset[..., :1])], axis=-1)
-    return np.einsum("tji,tnj->tni", rotations, offset).astype(np.float32)
+    return np.asarray(np.einsum("tji,tnj->tni", rotations, offset), np.float32)
 
 
 def train_motion_prior(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from core.avatar import Gaussians
+from core.avatar.aligner import MotionAligner
 from core.avatar.encoding import SpeechEncoder, Triplane
 from core.learn.density import Revision
 
@@ -19,6 +20,14 @@ RATES = {"quaternions": 1e-3, "scales": 3e-3, "opacities": 5e-2, "colors": 7e-4}
 POSITION_DECAY = 0.01
 BETAS = (0.9, 0.999)
 EPSILON = 1e-15
+FIELD_RATES = {
+    "grid": (5e-3, 1e-2),
+    "speech": (2.5e-3, 1e-4),
+    "rest": (5e-4, 0.0),
+    "aligner_grid": (1e-3, 1e-2),
+    "aligner": (1e-4, 0.0),
+}
+"""Learning rate and weight decay by kind of parameter."""
 FIELD_BETAS = (0.9, 0.99)
 FIELD_EPSILON = 1e-8
 
@@ -104,16 +113,18 @@ class _Group:
 
 
 def _field_groups(field: nn.Module) -> list[_Group]:
-    grids: list[Tensor] = []
-    speech: list[Tensor] = []
+    kinds: dict[str, list[Tensor]] = {"grid": [], "speech": [], "rest": [], "aligner_grid": [], "aligner": []}
+    owner: dict[int, str] = {}
     for module in field.modules():
-        if isinstance(module, Triplane):
-            grids += [p for p in module.parameters() if p.requires_grad]
-        elif isinstance(module, SpeechEncoder):
-            speech += [p for p in module.parameters() if p.requires_grad]
-    taken = {id(p) for p in grids + speech}
-    rest: list[Tensor] = [p for p in field.parameters() if p.requires_grad and id(p) not in taken]
-    return [_Group(grids, 5e-3, 1e-2), _Group(speech, 2.5e-3, 1e-4), _Group(rest, 5e-4, 0.0)]
+        if isinstance(module, Triplane | SpeechEncoder):
+            owner |= {id(p): "grid" if isinstance(module, Triplane) else "speech" for p in module.parameters()}
+    for module in field.modules():
+        if isinstance(module, MotionAligner):
+            owner |= {id(p): "aligner_grid" if owner.get(id(p)) else "aligner" for p in module.parameters()}
+    for parameter in field.parameters():
+        if parameter.requires_grad:
+            kinds[owner.get(id(parameter), "rest")].append(parameter)
+    return [_Group(kinds[kind], rate, decay) for kind, (rate, decay) in FIELD_RATES.items() if kinds[kind]]
 
 
 def field_factor(progress: float) -> float:

@@ -1,0 +1,78 @@
+"""`likeness pretrain`: a folder of clips in, one universal motion field out (paper section 3.2, by landmarks).
+
+The audio-video lag of each clip decides everything (feasibility file), so it is measured and taken out first.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core.clip.canonical import canonical_face
+from core.clip.lag import measure_lag
+from core.clip.layout import SPEECH_MARGIN
+from core.clip.speech import REDUCED_DIMENSION, SPEECH_FEATURES
+from core.learn.corpus import CorpusClip, read_corpus
+from core.learn.motion_prior import PriorSchedule, opening_correlation, train_motion_prior
+from core.learn.umf import FORMAT, UmfCard, write_umf
+from core.progress import StageContext
+
+
+def pretrain(
+    corpus: Path, output: Path, workdir: Path, schedule: PriorSchedule, seed: int, context: StageContext
+) -> dict[str, object]:
+    """Train a field and write it with its card.
+
+    Args:
+        corpus: folder of clips (see core.learn.corpus).
+        output: the UMF file.
+        workdir: tracks are kept here: what a run that was cut off goes on from.
+        schedule: of the regression.
+        seed: of everything random.
+        context: progress as stages `corpus`, `prior`.
+
+    Returns:
+        `umf`, `clips`, `refused`, `seconds`, `lags` (frames by clip), `correlation` (of predicted and tracked mouth
+        opening on the training clips: fit, not quality).
+    """
+    clips, refused = read_corpus(corpus, workdir / "tracks", context)
+    vertices = torch.from_numpy(canonical_face().vertices.astype(np.float32))
+    lags = {clip.name: clip_lag(clip) for clip in clips}
+    tracks = [clip.track(lags[clip.name]) for clip in clips]
+    field = train_motion_prior(tracks, vertices, schedule, seed, context)
+    fit = {c.name: round(opening_correlation(field, t, vertices), 3) for c, t in zip(clips, tracks, strict=True)}
+    seconds = {clip.name: round(clip.seconds, 2) for clip in clips}
+    card = UmfCard(
+        FORMAT, SPEECH_FEATURES, REDUCED_DIMENSION, field.layers[0].shape[0], seconds, schedule.iterations,
+        _project_version(), "Apache-2.0",
+    )  # fmt: skip
+    write_umf(output, field, card)
+    report: dict[str, object] = {
+        "umf": str(output),
+        "clips": len(clips),
+        "refused": refused,
+        "seconds": seconds,
+        "lags": lags,
+        "correlation": fit,
+        "schedule": asdict(schedule),
+    }
+    (workdir / "report.json").write_text(json.dumps(report, indent=1))
+    return report
+
+
+def clip_lag(clip: CorpusClip) -> int:
+    """The clip's audio-video lag in frames where it can be told, else 0."""
+    lag = measure_lag(clip.speech, SPEECH_MARGIN, clip.opening, np.ones(len(clip.opening), np.bool_))
+    return lag.frames if lag.sure else 0
+
+
+def _project_version() -> str:
+    try:
+        return version("likeness-heads")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,111 @@
+"""The universal motion field as a file: one safetensors, its card in the metadata. Knows no training.
+
+A name means a file that ships with the product (`base`); anything else is a path; `none` means from scratch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from core.avatar import FaceField
+from core.clip.speech import REDUCED_DIMENSION, SPEECH_FEATURES
+from core.errors import BundleError, UsageError
+
+FORMAT = "1.0"
+SHIPPED = Path(__file__).parent / "umfs"
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class UmfCard:
+    """What a field says of itself."""
+
+    format_version: str
+    speech_features: str
+    speech_dimension: int
+    face_hidden: int
+    corpus: dict[str, float]
+    """Seconds of footage by clip name."""
+    iterations: int
+    project_version: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class Umf:
+    """A universal motion field, ready to be adapted."""
+
+    name: str
+    sha256: str
+    card: UmfCard
+    path: Path
+
+    def face_field(self) -> FaceField:
+        """The field, frozen, behind a fresh motion aligner (whose start the caller's seed decides)."""
+        field = FaceField(self.card.face_hidden, aligned=True)
+        with safe_open(self.path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        missing = field.load_state_dict(state, strict=False)
+        if missing.unexpected_keys or any(not name.startswith("aligner.") for name in missing.missing_keys):
+            raise BundleError("umf_damaged", f"The motion field '{self.name}' does not fit.", "Make or fetch it anew.")
+        for name, parameter in field.named_parameters():
+            parameter.requires_grad_(name.startswith("aligner."))
+        return field
+
+
+def write_umf(path: Path, field: FaceField, card: UmfCard) -> None:
+    """Write a field without an aligner; the file appears whole or not at all."""
+    partial = path.with_suffix(".partial")
+    tensors = {name: value.contiguous() for name, value in field.state_dict().items()}
+    save_file(tensors, partial, metadata={"card": json.dumps(asdict(card), sort_keys=True)})
+    partial.replace(path)
+
+
+def find_umf(name: str) -> Umf | None:
+    """The field of this name or path; None for `none`.
+
+    Raises:
+        UsageError: `umf_unknown`.
+        BundleError: `umf_damaged`, `umf_version_unknown`, `umf_of_other_speech`.
+    """
+    if name == NONE:
+        return None
+    path = SHIPPED / f"{name}.safetensors"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        known = ", ".join([NONE, *shipped_umfs()])
+        raise UsageError("umf_unknown", f"There is no motion field '{name}'.", f"Choose one of {known}, or a file.")
+    card = _read_card(path)
+    if card.format_version.split(".")[0] != FORMAT.split(".")[0]:
+        raise BundleError(
+            "umf_version_unknown",
+            f"The motion field '{name}' has format {card.format_version}; this version reads {FORMAT}.",
+            "Use a newer Likeness, or another field.",
+        )
+    if (card.speech_features, card.speech_dimension) != (SPEECH_FEATURES, REDUCED_DIMENSION):
+        raise BundleError(
+            "umf_of_other_speech",
+            f"The motion field '{name}' listens to {card.speech_features}, this version to {SPEECH_FEATURES}.",
+            "Use a field that was trained on the same speech features.",
+        )
+    return Umf(path.stem, hashlib.sha256(path.read_bytes()).hexdigest(), card, path)
+
+
+def shipped_umfs() -> list[str]:
+    """Names of the fields that ship with the product."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def _read_card(path: Path) -> UmfCard:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return UmfCard(**json.loads((file.metadata() or {})["card"]))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise BundleError("umf_damaged", f"{path.name} is no motion field.", "Check the file.") from error
