@@ -47,7 +47,9 @@ def demo(
     settings = load_settings(data_dir=out / "platform", port=0, mode="embedded")
     stderr.print("starting the platform: API, relay, reaper, one worker")
     with embedded_platform(settings, worker_command(settings)) as running:
-        stderr.print(f"  it listens on {running.url}; its worker's log is {settings.logs_dir / 'worker.log'}")
+        stderr.print(
+            f"  it listens on {running.url}; its worker's log is {out / 'platform/logs/worker.log'}", soft_wrap=True
+        )
         try:
             with Client(running.url, running.api_key) as client:
                 report = _run(client, clip, speeches, profile, out)
@@ -131,17 +133,17 @@ def _described(render: Render, path: Path) -> dict[str, Any]:
 def _tell(report: dict[str, Any]) -> None:
     stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report["seconds_stages"].items())
     stderr.print(f"\n[bold]avatar[/]  {report['bundle']}", soft_wrap=True)
-    stderr.print(f"        {report['seconds_adapt']:.0f} s ({stages}), profile {report['profile']}")
+    stderr.print(f"        {report['seconds_adapt']:.0f} s ({stages}), profile {report['profile']}", soft_wrap=True)
     for video in report["videos"]:
         stderr.print(f"[bold]video[/]   {video['output']}", soft_wrap=True)
         figures = [f"{video[name]} {unit}" for name, unit in _FIGURES if video.get(name) is not None]
-        stderr.print(f"        {', '.join(figures)}")
+        stderr.print(f"        {', '.join(figures)}", soft_wrap=True)
     stderr.print(f"all of it took {report['seconds_total']:.0f} s", highlight=False)
 
 
 _FIGURES = (
     ("frames", "frames"),
-    ("seconds", "s of work"),
+    ("seconds", "s"),
     ("fps_model", "frames/s of synthesis"),
     ("fps_total", "frames/s to the finished file"),
 )
