@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.clip.canonical import FACE_OVAL, LIPS_INNER, LIPS_OUTER
-from core.clip.face_frame import face_coordinates, hanging_hair, polygon, shoulder_height
+from core.clip.face_frame import face_coordinates, hanging_hair, polygon, shoulder_height, skin_reach
 from core.clip.layout import Label
 
 Floats = npt.NDArray[np.float32]
@@ -91,7 +91,7 @@ def rough_labels(
     scores = np.stack([_likelihood(one, lab) for one in (hair, skin, torso)], -1)
     scores[..., 0] += np.where(up > -0.45, 0, -6 * np.clip((-0.45 - up) / 0.5, 0, 1) - 2 * (up < -0.9))
     scores[..., 0] += np.where(up > 0.5, 6, 0)
-    scores[..., 1] += np.where(up > 0.55, -8, 0) + np.where(np.abs(right) > 0.75, -8, 0)
+    scores[..., 1] += np.where(up > 0.55, -8, 0) + np.where(np.abs(right) > skin_reach(up), -12, 0)
     scores[..., 2] += np.where(up > shoulder_height(right) - 0.15, -12, 0)
     scores = np.asarray(cv2.GaussianBlur(scores, (0, 0), 1), np.float32)
     classes = np.array([Label.HAIR, Label.SKIN, Label.TORSO], np.uint8)

@@ -37,6 +37,11 @@ def shoulder_height(right: Floats) -> Floats:
     return np.asarray(-0.3 + 0.3 * np.clip((np.abs(right) - 0.45) / 0.3, 0, 1), np.float32)
 
 
+def skin_reach(up: Floats) -> Floats:
+    """How far to the side the face's skin, ears included, can reach at each height `up`: less below the ears."""
+    return np.asarray(0.75 + np.clip(up + 0.1, -0.35, 0), np.float32)
+
+
 def similarity(source: npt.NDArray[np.floating], target: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """[2, 3] the turn, scale and shift that brings the rigid landmarks of one face [478, 2+] onto another's."""
     index = list(RIGID_INDICES)

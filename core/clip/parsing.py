@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from core.clip.canonical import FACE_OVAL, LIPS_INNER, LIPS_OUTER
 from core.clip.colours import rough_labels
-from core.clip.face_frame import face_coordinates, hanging_hair, polygon, shoulder_height, similarity
+from core.clip.face_frame import face_coordinates, hanging_hair, polygon, shoulder_height, similarity, skin_reach
 from core.clip.layout import Label
 from core.clip.person import SIDE, PersonSegmenter
 from core.clip.scaling import scaled_picture
@@ -83,6 +83,7 @@ def _place_prior(counts: Floats, reference: Floats) -> Floats:
     # Hair and skin end at the chin, or a jacket turns into hair; below, hair counts as torso and stays as recorded.
     prior[..., hair] -= np.clip((-0.40 - up) / 0.03, 0, 1) * 30 + np.clip((-0.15 - up) / 0.2, 0, 1) * 3
     prior[..., skin] -= np.clip((-0.42 - up) / 0.03, 0, 1) * 30
+    prior[..., skin] -= np.clip((np.abs(right) - skin_reach(up)) / 0.05, 0, 1) * 30
     prior[..., torso] -= np.clip((up - shoulder_height(right)) / 0.05, 0, 1) * 30
     return np.asarray(prior, np.float32)
 
@@ -137,7 +138,10 @@ def parse_frame(
 
 
 def _drop_islands(coarse: Picture, scores: Floats, face: npt.NDArray[np.bool_]) -> None:
-    """Forbid, in `scores`, head pixels that don't hang together with the face, and crumbs of torso."""
+    """Forbid, in `scores`, head pixels that don't hang together with the face, skin amid hair, and crumbs of torso."""
+    _, parts = cv2.connectedComponents(((coarse == 2) | face).astype(np.uint8))
+    bare = (coarse == 2) & ~np.isin(parts, np.unique(parts[face]))
+    scores[..., 2][bare] = _NEVER
     head = ((coarse == 1) | (coarse == 2) | face).astype(np.uint8)
     _, parts = cv2.connectedComponents(head)
     inside = np.bincount(parts[face], minlength=int(parts.max()) + 1)
