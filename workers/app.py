@@ -61,10 +61,20 @@ class CeleryPublisher:
 
     def __init__(self, settings: Settings) -> None:
         self._app = create_celery(settings)
+        options = self._app.conf.broker_transport_options
+        self._messages = Path(options["data_folder_in"]) if "data_folder_in" in options else None
+        if self._messages is not None:
+            # A worker may read a message's file while the transport still writes it. So it is written aside, and moved.
+            self._outgoing = self._messages.with_name("outgoing")
+            self._outgoing.mkdir(exist_ok=True, mode=0o700)
+            self._app.conf.broker_transport_options = {**options, "data_folder_out": str(self._outgoing)}
 
     def __call__(self, queue: str, stage_run_id: str) -> None:
         """Send one message. The broker's folder or server may raise OSError or ConnectionError."""
         self._app.send_task(TASK, args=[stage_run_id], queue=queue, ignore_result=True)
+        if self._messages is not None:
+            for message in self._outgoing.iterdir():
+                message.replace(self._messages / message.name)
 
 
 def run_worker(settings: Settings, queues: Sequence[str], load_pipeline: LoadPipeline) -> NoReturn:

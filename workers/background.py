@@ -20,6 +20,7 @@ from core.jobs.reaper import reap, sweep
 from core.jobs.states import JobState
 from core.jobs.tables import Identity, Job
 from core.settings import Settings
+from workers.workfolder import job_of
 
 SWEEP_SECONDS = 60.0
 KEEP_WORK_SECONDS = 7 * 24 * 3600.0
@@ -67,7 +68,7 @@ def sweep_all(settings: Settings, database: Database) -> None:
     if not settings.work_dir.is_dir():
         return
     for folder in settings.work_dir.iterdir():
-        if not _needed(database, folder.name):
+        if not _needed(database, job_of(folder)):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,17 @@ from core.settings import Settings
 from core.storage import ObjectStore
 from workers.heartbeat import Heartbeat
 from workers.pipeline import Pipeline
+from workers.workfolder import work_folder
 
-Publish = Callable[[Session], None]
+
+@dataclass(frozen=True)
+class Artefact:
+    """A stored result that is not visible yet."""
+
+    key: str
+    publish: Callable[[Session], bool]
+    """Points the identity or render at it; False where that was deleted meanwhile."""
+
 
 INTERNAL_ERROR = JobError(
     "internal_error", "The stage failed for a reason that is ours.", "The worker's log has the details; retry the job."
@@ -79,10 +89,9 @@ class StageRunner:
             self._settings.heartbeat_seconds,
             self._stop_requested,
         )
-        folder = self._settings.work_dir / claim.job_id
         try:
-            with beat:
-                publish = self._execute(claim, folder, beat.context())
+            with work_folder(self._settings.work_dir, claim.job_id, claim.attempt) as folder, beat:
+                artefact = self._execute(claim, folder, beat.context())
         except CancelledError:
             self._end_interrupted(claim, beat.directive)
         except InputRefusedError as error:
@@ -99,10 +108,27 @@ class StageRunner:
             _log.exception("stage failed")
             lease.fail(self._database, claim, INTERNAL_ERROR)
         else:
-            lease.finish(self._database, claim, self._settings.max_attempts, publish)
+            self._finish(claim, artefact)
             _log.info("stage succeeded")
-            if publish is not None:
+            if artefact is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _finish(self, claim: Claim, artefact: Artefact | None) -> None:
+        """End the stage well. An artefact that nothing points at then is removed."""
+        published = False
+
+        def publish(session: Session) -> None:
+            nonlocal published
+            published = artefact is not None and artefact.publish(session)
+
+        try:
+            lease.finish(self._database, claim, self._settings.max_attempts, publish)
+        except LeaseLostError:
+            if artefact is not None:
+                self._store.delete(artefact.key)
+            raise
+        if artefact is not None and not published:
+            self._store.delete(artefact.key)
 
     def _end_interrupted(self, claim: Claim, directive: Directive) -> None:
         if directive is Directive.LOST:
@@ -114,13 +140,12 @@ class StageRunner:
             lease.stop(self._database, claim, directive)
             _log.info("stage stopped", directive=str(directive))
 
-    def _execute(self, claim: Claim, folder: Path, context: StageContext) -> Publish | None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def _execute(self, claim: Claim, folder: Path, context: StageContext) -> Artefact | None:
         if claim.kind is JobKind.ADAPT:
             return self._adapt(claim, folder, context)
         return self._render(claim, folder, context)
 
-    def _adapt(self, claim: Claim, folder: Path, context: StageContext) -> Publish | None:
+    def _adapt(self, claim: Claim, folder: Path, context: StageContext) -> Artefact | None:
         video = self._input(claim.inputs["video"], folder)
         bundle = folder / "avatar.likeness"
         work = folder / "stages"
@@ -134,13 +159,9 @@ class StageRunner:
         key = f"{claim.tenant_id}/identities/{claim.subject_id}/a{claim.attempt}/avatar.likeness"
         stored = self._store.put(key, bundle)
 
-        def publish(session: Session) -> None:
-            if not publish_bundle(session, claim.subject_id, key, stored.size, stored.sha256):
-                self._store.delete(key)
+        return Artefact(key, lambda session: publish_bundle(session, claim.subject_id, key, stored.size, stored.sha256))
 
-        return publish
-
-    def _render(self, claim: Claim, folder: Path, context: StageContext) -> Publish:
+    def _render(self, claim: Claim, folder: Path, context: StageContext) -> Artefact:
         bundle = self._input(claim.inputs["bundle"], folder)
         audio = self._input(claim.inputs["audio"], folder)
         output = folder / "video.mp4"
@@ -149,10 +170,9 @@ class StageRunner:
         key = f"{claim.tenant_id}/renders/{claim.subject_id}/a{claim.attempt}/video.mp4"
         stored = self._store.put(key, output)
 
-        def publish(session: Session) -> None:
-            publish_video(session, claim.subject_id, key, stored.size, stored.sha256, result)
-
-        return publish
+        return Artefact(
+            key, lambda session: publish_video(session, claim.subject_id, key, stored.size, stored.sha256, result)
+        )
 
     def _input(self, described: dict[str, str], folder: Path) -> Path:
         """The input as a file of the work folder; `described` names the object's key and the file's name here."""

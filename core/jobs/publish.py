@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core.jobs.steps import changed
@@ -18,7 +18,8 @@ def publish_bundle(session: Session, identity_id: str, key: str, size: int, sha2
 
 
 def publish_video(session: Session, render_id: str, key: str, size: int, sha256: str, result: dict[str, Any]) -> bool:
-    """Point the render at its video and keep what the renderer measured."""
-    pointer = update(Render).where(Render.id == render_id)
+    """Point the render at its video and keep what the renderer measured. False where its identity was deleted."""
+    kept = select(Identity.id).where(Identity.id == Render.identity_id, Identity.deleted_at.is_(None)).exists()
+    pointer = update(Render).where(Render.id == render_id, kept)
     values = {"output_key": key, "output_size": size, "output_sha256": sha256, "result": result}
     return changed(session, pointer.values(values)) == 1

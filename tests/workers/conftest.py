@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from running_platform import ROOT, TIMINGS, Running, workers_of
-from tiny_serve import TINY_WORKER
 
 from cli.serve import embedded_platform
 from core.settings import load_settings
 from likeness_client import Client
+from tests.workers.running_platform import ROOT, TIMINGS, Running, workers_of
+from tests.workers.tiny_serve import TINY_WORKER
 
 
 @pytest.fixture(scope="package")

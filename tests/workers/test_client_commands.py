@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import typer
-from running_platform import Running
 from typer.testing import CliRunner
 
 from cli.client import register
 from cli.console import exit_code
 from core.errors import LikenessError
+from tests.workers.running_platform import Running
 
 
 @pytest.fixture

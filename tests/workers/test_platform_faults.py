@@ -13,12 +13,22 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running_platform import LONG_FACE, ROOT, TIMINGS, Running, all_steps, main_worker, steps, wait_for, workers_of
-from tiny_serve import TINY_WORKER
 
 from cli.serve import embedded_platform
 from core.settings import load_settings
 from likeness_client import Client, JobFailedError
+from tests.workers.running_platform import (
+    LONG_FACE,
+    ROOT,
+    TIMINGS,
+    Running,
+    all_steps,
+    main_worker,
+    steps,
+    wait_for,
+    workers_of,
+)
+from tests.workers.tiny_serve import TINY_WORKER
 
 
 def check_resumed_once(running: Running, identity: str, folder: Path, outcomes: list[str]) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_platform import LONG_FACE, Running, all_steps, steps, wait_for
 
 from likeness_client import InputRejectedError, JobFailedError, NotFoundError, UnauthorizedError
 from likeness_client.client import Client
+from tests.workers.running_platform import LONG_FACE, Running, all_steps, steps, wait_for
 
 
 def test_a_clip_becomes_a_bundle_and_two_videos(running: Running, tmp_path: Path) -> None:

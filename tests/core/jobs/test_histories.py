@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from job_steps import ATTEMPTS, LEASE, let_leases_end, submit
 from sqlalchemy import select
 
 from core.jobs import lease, lifecycle
@@ -22,6 +21,7 @@ from core.jobs.reaper import reap
 from core.jobs.states import JOB_FINISHED, JOB_TRANSITIONS, JobState
 from core.jobs.steps import JobError
 from core.jobs.tables import Attempt, Job, Outbox, StageRun
+from tests.core.jobs.job_steps import ATTEMPTS, LEASE, let_leases_end, submit
 
 
 def machine(template: Path) -> type[RuleBasedStateMachine]:

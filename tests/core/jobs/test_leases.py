@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 import pytest
-from job_steps import ATTEMPTS, LEASE, attempts, claim, job, let_leases_end, stages, submit
 from sqlalchemy import select, update
 
 from core.jobs import lease, lifecycle
@@ -19,6 +18,7 @@ from core.jobs.outbox import relay_once
 from core.jobs.reaper import reap, reap_owner
 from core.jobs.steps import JobError
 from core.jobs.tables import Job, Outbox, StageRun
+from tests.core.jobs.job_steps import ATTEMPTS, LEASE, attempts, claim, job, let_leases_end, stages, submit
 
 BROKEN = JobError("broken", "It broke.", "Mend it.")
 
