@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -12,6 +14,9 @@ from cli.console import print_json, stderr
 GaussiansOption = Annotated[list[int] | None, typer.Option("--gaussians", min=1, help="How many; may be repeated.")]
 ResolutionOption = Annotated[list[int] | None, typer.Option("--resolution", min=16, max=4096, help="May be repeated.")]
 RepeatsOption = Annotated[int, typer.Option("--repeats", min=1, help="Runs of each; the median counts.")]
+CpuTimeOption = Annotated[
+    bool, typer.Option("--cpu-time", help="One thread and processor time: for a machine that is busy with other jobs.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
@@ -23,22 +28,33 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="bench")
 
 
+def _clock(cpu_time: bool) -> Callable[[], float]:
+    from core.splat.benchmark import use_one_thread
+
+    if not cpu_time:
+        return time.perf_counter
+    use_one_thread()
+    return time.process_time
+
+
 def splat(
     gaussians: GaussiansOption = None,
     resolution: ResolutionOption = None,
     channels: Annotated[int, typer.Option("--channels", min=1, max=16)] = 3,
     repeats: RepeatsOption = 15,
     anchor: Annotated[bool, typer.Option("--anchor/--no-anchor", help="Also run gsplat's torch code (slow).")] = True,
+    cpu_time: CpuTimeOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """The rasteriser, forward and forward + backward, against gsplat's own torch code or our torch reference."""
     from core.splat.benchmark import bench_splat
 
+    clock = _clock(cpu_time)
     results = [
         result
         for size in resolution or [512]
         for count in gaussians or [20_000]
-        for result in bench_splat(count, size, channels, repeats, anchor)
+        for result in bench_splat(count, size, channels, repeats, anchor, clock)
     ]
     table = Table(
         "backend", "pixels", "Gaussians", "channels", "forward ms", "f + b ms", "pairs", "floor ms", "threads"
@@ -65,12 +81,13 @@ def step(
     gaussians: Annotated[int, typer.Option("--gaussians", min=1)] = 12_000,
     resolution: Annotated[int, typer.Option("--resolution", min=16, max=4096)] = 512,
     repeats: RepeatsOption = 15,
+    cpu_time: CpuTimeOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """One training iteration and its kernels, natively and in plain torch (with our rasteriser in both)."""
     from core.splat.benchmark import bench_step
 
-    results = bench_step(gaussians, resolution, repeats)
+    results = bench_step(gaussians, resolution, repeats, _clock(cpu_time))
     table = Table("kernel", "native ms", "plain torch ms", "times", "threads")
     for row in results:
         ratio = f"{row.torch_ms / row.native_ms:.1f}"

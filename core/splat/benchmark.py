@@ -56,16 +56,26 @@ class StepResult:
         return asdict(self)
 
 
-def median_ms(body: Callable[[], object], repeats: int, warm_up: int = 2) -> float:
-    """Median wall time of `body` in milliseconds."""
+Clock = Callable[[], float]
+"""Seconds: `time.perf_counter`, or `time.process_time` where other jobs share the cores."""
+
+
+def median_ms(body: Callable[[], object], repeats: int, clock: Clock, warm_up: int = 2) -> float:
+    """Median time of `body` in milliseconds."""
     for _ in range(warm_up):
         body()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         body()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return 1e3 * statistics.median(times)
+
+
+def use_one_thread() -> None:
+    """Let the kernels and torch run on one thread, so that processor time is the time of the work."""
+    library.set_threads(1)
+    torch.set_num_threads(1)
 
 
 def fma_peak_gflops(seconds: float = 0.3) -> float | None:
@@ -74,7 +84,14 @@ def fma_peak_gflops(seconds: float = 0.3) -> float | None:
     return None if loaded is None else float(loaded.call("measure_fma_gflops", seconds))
 
 
-def bench_splat(gaussians: int, resolution: int, channels: int, repeats: int, anchor: bool) -> list[SplatResult]:
+def bench_splat(
+    gaussians: int,
+    resolution: int,
+    channels: int,
+    repeats: int,
+    anchor: bool,
+    clock: Clock = time.perf_counter,
+) -> list[SplatResult]:
     """Our backend, and with `anchor` gsplat's torch code (our torch reference where gsplat is not installed)."""
     scene = benchmark_scene(gaussians, resolution, channels)
     pairs = peer.contributing_pairs(scene)
@@ -95,8 +112,8 @@ def bench_splat(gaussians: int, resolution: int, channels: int, repeats: int, an
                 leaf.grad = None
             torch.autograd.backward(draw(*leaves), weights)
 
-        forward_ms = median_ms(forward, runs, min(2, runs))
-        both_ms = median_ms(both, runs, min(2, runs))
+        forward_ms = median_ms(forward, runs, clock)
+        both_ms = median_ms(both, runs, clock)
         return SplatResult(name, resolution, gaussians, channels, forward_ms, both_ms, threads, count, floor)
 
     def own(backend: str | None) -> Callable[..., Tensor]:
@@ -117,7 +134,7 @@ def bench_splat(gaussians: int, resolution: int, channels: int, repeats: int, an
     return results
 
 
-def bench_step(gaussians: int, resolution: int, repeats: int) -> list[StepResult]:
+def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = time.perf_counter) -> list[StepResult]:
     """The kernels of a face-branch iteration, natively and in plain torch, then the whole iteration both ways.
 
     Plain torch still draws with our rasteriser, so that the comparison is about the rest of the step. The iteration:
@@ -180,7 +197,7 @@ def bench_step(gaussians: int, resolution: int, repeats: int) -> list[StepResult
     ]
     results = []
     for name, body in kernels:
-        native = median_ms(lambda run=body: run(None), repeats)  # type: ignore[misc]
-        plain = median_ms(lambda run=body: run("torch"), max(1, repeats // 4), 1)  # type: ignore[misc]
+        native = median_ms(lambda run=body: run(None), repeats, clock)  # type: ignore[misc]
+        plain = median_ms(lambda run=body: run("torch"), max(1, repeats // 4), clock, 1)  # type: ignore[misc]
         results.append(StepResult(name, native, plain, library.threads()))
     return results

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int PANEL = 2 * Fv::lanes;  // columns of one register tile
 constexpr int ROWS = 6;               // rows of one register tile
-constexpr int BLOCK = 96;             // rows that go through all layers at once
+constexpr int BLOCK = 60;             // rows that go through all layers at once
 constexpr int PARTS = 8;              // partial sums of the weight gradients
 constexpr int MAX_LAYERS = 3;
 

@@ -131,7 +131,7 @@ private:
 
 std::mutex* pool_mutex = new std::mutex;  // never destroyed: threads may outlive static destruction
 Pool* pool = nullptr;
-int pool_threads = 0;
+std::atomic<int> pool_threads{0};  // 0: not decided yet
 
 // A forked child has the pool's memory but not its threads.
 void forget_pool() {
@@ -169,6 +169,7 @@ void run_in_pieces(int64_t count, int64_t piece, Piece body, void* state) {
 }
 
 int thread_count() {
+    if (const int known = pool_threads.load()) return known;
     std::lock_guard<std::mutex> lock(*pool_mutex);
     return ready_pool()->size();
 }
