@@ -56,23 +56,17 @@ def splat(
         for count in gaussians or [20_000]
         for result in bench_splat(count, size, channels, repeats, anchor, clock)
     ]
-    table = Table(
-        "backend", "pixels", "Gaussians", "channels", "forward ms", "f + b ms", "pairs", "floor ms", "threads"
-    )
+    table = Table("backend", "pixels", "Gaussians", "channels", "fwd ms", "f+b ms")
     for row in results:
-        floor = "" if row.floor_ms is None else f"{row.floor_ms:.2f}"
-        table.add_row(
-            row.backend,
-            str(row.resolution),
-            str(row.gaussians),
-            str(row.channels),
-            f"{row.forward_ms:.2f}",
-            f"{row.forward_backward_ms:.2f}",
-            str(row.pairs),
-            floor,
-            str(row.threads),
-        )
+        times = f"{row.forward_ms:.2f}", f"{row.forward_backward_ms:.2f}"
+        table.add_row(row.backend, str(row.resolution), str(row.gaussians), str(row.channels), *times)
     stderr.print(table)
+    for row in results:
+        if row.backend.startswith("native") and row.floor_ms is not None:
+            stderr.print(
+                f"{row.resolution}/{row.gaussians}: {row.pairs} pairs, {row.threads} threads, "
+                f"floor {row.floor_ms:.2f} ms; {row.forward_backward_ms / row.floor_ms:.1f} times the floor"
+            )
     if json_output:
         print_json([result.as_dict() for result in results])
 
