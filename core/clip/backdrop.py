@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, median_filter
 
 from core.clip.layout import HEAD_LABELS, Label
 
@@ -27,6 +27,7 @@ _MIXED_ROWS = 3
 """Rows under the jaw that mix chin and neck: replaced too."""
 _SAMPLED_ROWS = 8
 _SPREAD = 5.0
+_EVEN_COLUMNS = 41
 
 
 def matte(labels: Picture) -> Floats:
@@ -87,7 +88,7 @@ def _growth(
         here = weight * group[None, :, None]
         blurred, total = _spread((sampled * here).sum(0), _SPREAD * unit), _spread(here.sum(0), _SPREAD * unit)
         colour = np.where(group[:, None], blurred / np.maximum(total, 1e-6), colour)
-    height = np.where(is_neck, _NECK_GROWTH, _CLOTH_GROWTH) * unit * under
+    height = _heights(top, is_neck & under, unit) * under
     up = (top[None] - columns[:, None]).astype(np.float32)
     share = np.clip((height[None] - up) / (4 * unit), 0, 1) * np.clip(
         (up + _MIXED_ROWS * unit) / (2 * unit) + 0.5, 0, 1
@@ -100,6 +101,15 @@ def _growth(
     grown = np.asarray(colour[None] * darker[..., None], np.float32)
     softened = cv2.GaussianBlur(grown, (0, 0), max(0.5, 2.0 * unit))
     return np.asarray(share, np.float32), np.asarray(softened, np.float32)
+
+
+def _heights(top: npt.NDArray[np.intp], neck: npt.NDArray[np.bool_], unit: float) -> Floats:
+    """How far each column grows: the neck's up to an even line, so that a column that starts high sends up no spike."""
+    height = np.full(len(top), _CLOTH_GROWTH * unit, np.float32)
+    if neck.any():
+        even = median_filter(top[neck], max(3, round(_EVEN_COLUMNS * unit) | 1), mode="reflect")
+        height[neck] = np.maximum(top[neck] - even + _NECK_GROWTH * unit, 0)
+    return height
 
 
 def _longest_run(columns: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
