@@ -23,7 +23,10 @@ def register(app: typer.Typer) -> None:
 def pretrain(
     corpus: Annotated[Path, typer.Argument(help="Folder of clips; ID.mp4 and IDb.mp4 are one person.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the field goes (NAME.safetensors).")],
-    iterations: Annotated[int, typer.Option("--iterations", min=10, help="Steps of the final round.")] = 3000,
+    iterations: Annotated[int, typer.Option("--iterations", min=10, help="Steps of the regression.")] = 1500,
+    validate: Annotated[
+        Path | None, typer.Option("--validate", help="Folder of clips of other people to judge the field by.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
     workdir: Annotated[
         Path | None, typer.Option("--workdir", help="Keep the tracked clips here, so that --resume can use them.")
@@ -43,7 +46,8 @@ def pretrain(
     folder = workdir or Path(tempfile.mkdtemp(prefix="likeness-pretrain-"))
     try:
         with stage_context() as context:
-            done = run(corpus, output, folder, replace(PriorSchedule(), iterations=iterations), seed, context)
+            schedule = replace(PriorSchedule(), iterations=iterations)
+            done = run(corpus, output, folder, schedule, seed, context, validate)
     finally:
         if workdir is None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -100,7 +100,7 @@ def _shell_points(
     pose = data.poses[index].double().numpy()
     origin = -pose[:3, :3].T @ pose[:3, 3]
     directions = rays @ pose[:3, :3]
-    return origin + directions * _first_hit(origin, directions)[:, None]
+    return np.asarray(origin + directions * _first_hit(origin, directions)[:, None])
 
 
 def _first_hit(origin: Points, directions: Points) -> Points:

@@ -49,7 +49,7 @@ class MotionTrack:
 class PriorSchedule:
     """Hyper-parameters of the regression."""
 
-    iterations: int = 3000
+    iterations: int = 1500
     frames: int = 16
     """Frames of one clip a step."""
     points: int = 160

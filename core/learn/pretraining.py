@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from core.avatar import FaceField
 from core.clip.canonical import canonical_face
 from core.clip.lag import measure_lag
 from core.clip.layout import SPEECH_MARGIN
@@ -24,7 +25,13 @@ from core.progress import StageContext
 
 
 def pretrain(
-    corpus: Path, output: Path, workdir: Path, schedule: PriorSchedule, seed: int, context: StageContext
+    corpus: Path,
+    output: Path,
+    workdir: Path,
+    schedule: PriorSchedule,
+    seed: int,
+    context: StageContext,
+    validate: Path | None = None,
 ) -> dict[str, object]:
     """Train a field and write it with its card.
 
@@ -35,10 +42,12 @@ def pretrain(
         schedule: of the regression.
         seed: of everything random.
         context: progress as stages `corpus`, `prior`.
+        validate: folder of clips of people who are not in the corpus, judged zero-shot and never learned from.
 
     Returns:
         `umf`, `clips`, `refused`, `seconds`, `lags` (frames by clip), `correlation` (of predicted and tracked mouth
-        opening on the training clips: fit, not quality).
+        opening on the training clips: fit, not quality), and with `validate` the same of people never seen:
+        `validation` (name -> lag and correlation).
     """
     clips, refused = read_corpus(corpus, workdir / "tracks", context)
     vertices = torch.from_numpy(canonical_face().vertices.astype(np.float32))
@@ -59,10 +68,22 @@ def pretrain(
         "seconds": seconds,
         "lags": lags,
         "correlation": fit,
+        "validation": {} if validate is None else _judge(field, validate, workdir, vertices, context),
         "schedule": asdict(schedule),
     }
     (workdir / "report.json").write_text(json.dumps(report, indent=1))
     return report
+
+
+def _judge(
+    field: FaceField, folder: Path, workdir: Path, vertices: torch.Tensor, context: StageContext
+) -> dict[str, dict[str, float]]:
+    judged = {}
+    for clip in read_corpus(folder, workdir / "validation", context)[0]:
+        lag = clip_lag(clip)
+        correlation = opening_correlation(field, clip.track(lag), vertices)
+        judged[clip.name] = {"lag": lag, "correlation": round(correlation, 3)}
+    return judged
 
 
 def clip_lag(clip: CorpusClip) -> int:
