@@ -45,7 +45,7 @@ def submit(
     ] = False,
     name: Annotated[str, typer.Option(help="What to call the identity.")] = "",
     profile: Annotated[str, typer.Option(help="draft, standard or paper.")] = "standard",
-    umf: Annotated[str, typer.Option(help="A universal motion field of the server.")] = "none",
+    umf: Annotated[str | None, typer.Option(help="A universal motion field of the server, or none.")] = None,
     start: Annotated[float, typer.Option(min=0, help="Seconds into the longest shot.")] = 0.0,
     seconds: Annotated[float, typer.Option(min=3, max=60, help="How much of the shot to learn from.")] = 5.0,
     then_wait: WaitOption = False,

@@ -102,7 +102,7 @@ class Client:
         consent_attested: bool,
         name: str = "identity",
         profile: str = "standard",
-        umf: str = "none",
+        umf: str | None = None,
         start_s: float = 0.0,
         seconds: float = 5.0,
     ) -> Identity:
@@ -113,7 +113,7 @@ class Client:
             consent_attested: you attest that the person agreed; the server makes nothing without it.
             name: for people.
             profile: `draft`, `standard` or `paper`.
-            umf: a universal motion field of the server.
+            umf: a universal motion field of the server, or `none`; None leaves the choice to the server.
             start_s: seconds into the longest shot.
             seconds: how much of the shot to learn from.
         """
@@ -122,9 +122,9 @@ class Client:
             "consent_attested": consent_attested,
             "name": name,
             "profile": profile,
-            "umf": umf,
             "start_s": start_s,
             "seconds": seconds,
+            **({"umf": umf} if umf is not None else {}),
         }
         return Identity.parse(self._create("/v1/identities", body)["identity"])
 

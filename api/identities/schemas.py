@@ -18,7 +18,7 @@ class IdentityCreate(BaseModel):
         description="You attest that the person in the video agreed to this avatar. Nothing is made without it."
     )
     profile: Literal["draft", "standard", "paper"] = "standard"
-    umf: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$", description="A name from /umfs.")] = "none"
+    umf: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$", description="A name from /umfs.")] = "base"
     start_s: Annotated[float, Field(ge=0, le=36000, description="Seconds into the longest shot.")] = 0.0
     seconds: Annotated[float, Field(ge=3, le=60, description="How much of the shot to learn from.")] = 5.0
     priority: Annotated[int, Field(ge=-10, le=10)] = 0

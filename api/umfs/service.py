@@ -22,7 +22,7 @@ def umf_files(platform: Platform) -> dict[str, Path]:
 
 
 def umf_option(platform: Platform, name: str) -> str:
-    """What the stages are told: `none`, or the field's file.
+    """What the stages are told: `none`, the name of a shipped field, or the file of one of the operator's.
 
     Raises:
         ApiError: `umf_unknown`.
@@ -32,4 +32,4 @@ def umf_option(platform: Platform, name: str) -> str:
     path = umf_files(platform).get(name)
     if path is None:
         raise ApiError("umf_unknown", "There is no universal motion field of this name.", "GET /v1/umfs lists them.")
-    return str(path)
+    return name if path.parent == SHIPPED else str(path)

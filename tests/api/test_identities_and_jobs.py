@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api.umfs.service import SHIPPED
 from core.jobs import lease
 from core.jobs.kinds import QUEUES
 from core.jobs.steps import JobError
@@ -44,11 +45,13 @@ def test_unknown_things_are_refused(api: Any, refused: Any) -> None:
     assert refused(api.http.get("/v1/jobs?cursor=%21%21")) == "bad_cursor"
 
 
-def test_umfs_are_none_and_the_files_of_the_folder(api: Any) -> None:
+def test_umfs_are_none_the_shipped_ones_and_the_files_of_the_folder(api: Any) -> None:
     folder = api.platform.settings.umf_dir
     (folder / "wide.safetensors").write_bytes(b"12345")
     (folder / "notes.txt").write_text("not one")
-    assert api.http.get("/v1/umfs").json()["items"] == [{"name": "none", "size": 0}, {"name": "wide", "size": 5}]
+    shipped = [{"name": path.stem, "size": path.stat().st_size} for path in sorted(SHIPPED.glob("*.safetensors"))]
+    expected = [{"name": "none", "size": 0}, *shipped, {"name": "wide", "size": 5}]
+    assert api.http.get("/v1/umfs").json()["items"] == expected
     api.identity(umf="wide")
     claim = lease.claim_next(api.platform.database, QUEUES, "test", 60)
     assert claim is not None
