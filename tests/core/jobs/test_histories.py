@@ -145,7 +145,7 @@ def test_random_histories_keep_the_invariants(migrated: Path) -> None:
     run_state_machine_as_test(
         machine(migrated),
         settings=settings(
-            max_examples=10,
+            max_examples=8,
             stateful_step_count=30,
             deadline=None,
             derandomize=True,
