@@ -55,9 +55,6 @@ LIKENESS_EXPORT int32_t likeness_raster_forward(LikenessRaster*, const LikenessS
 LIKENESS_EXPORT int32_t likeness_raster_backward(LikenessRaster*, const LikenessScene*, int32_t geometry_channels,
                                                  const float* image_gradient, const float* alpha_gradient,
                                                  const LikenessSceneGradient*);
-/// out[0]: (tile, Gaussian) pairs; out[1]: block evaluations; out[2]: contributing (pixel, Gaussian) pairs, 0 unless
-/// counted; out[3]: lanes of a block.
-LIKENESS_EXPORT void likeness_raster_counts(LikenessRaster*, int64_t* out);
 /// Seconds of the last calls: project, sort, bin, forward tiles, backward tiles, backward reduce + projection.
 LIKENESS_EXPORT void likeness_raster_times(LikenessRaster*, double* out);
 

@@ -96,7 +96,6 @@ struct LikenessRaster {
     likeness::Buffer<int32_t> last;          // [tiles, blocks, lanes] entries of the block's list before termination
     // backward
     likeness::Buffer<float> records;  // [entries, record size]
-    int64_t block_evaluations = 0;
     double seconds[6] = {};
 };
 
