@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt $(NATIVE)
 	@touch $@
 
 $(MODELS): $(STAMP) core/models/registry.py
-	$(BIN)/likeness models fetch
+	$(BIN)/likeness models fetch --all
 	@touch $@
 
 setup: $(MODELS)  ## The virtual environment, the native build and the model files (the other targets do it by themselves)

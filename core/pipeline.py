@@ -24,6 +24,7 @@ from core.learn.umf import find_umf
 from core.progress import StageContext
 from core.render import render_speech
 from core.splat import backend_name
+from core.splat.torch_threads import single_torch_thread
 
 ADAPT_STAGES = ("preprocess", "face", "mouth", "fuse", "package")
 
@@ -57,33 +58,41 @@ def adapt_stage(
         UsageError: the options don't fit together.
         CancelledError: after a checkpoint was written.
     """
-    chosen = profile(options.profile)
+    profile(options.profile)
+    find_umf(options.umf)
     _check_device(options.device)
     workdir.mkdir(parents=True, exist_ok=True)
     work = WorkFolder(workdir)
     started = time.monotonic()
     try:
-        if stage == "preprocess":
-            if not (work.clip / "clip.json").exists():
-                shutil.rmtree(work.clip, ignore_errors=True)
-                wanted = ClipOptions(size=chosen.size, start_s=options.start_s, seconds=options.seconds)
-                build_clip(video, work.clip, wanted, context)
-        elif stage == "face":
-            learn_face(work, chosen, find_umf(options.umf), options.seed, context)
-        elif stage == "mouth":
-            learn_mouth(work, chosen, options.seed, context)
-        elif stage == "fuse":
-            learn_fuse(work, chosen, options.seed, context)
-        elif stage == "package":
-            if not bundle.exists():
-                clip = Clip.load(work.clip)
-                umf = find_umf(options.umf)
-                used = "none" if umf is None else UmfReference(umf.name, umf.sha256)
-                package_avatar(bundle, load_avatar(work.avatar), clip, options.profile, used, context)
-        else:
-            raise ValueError(f"no stage {stage!r}")
+        with single_torch_thread():
+            _run_stage(stage, video, work, bundle, options, context)
     finally:
         _add_seconds(workdir, stage, time.monotonic() - started)
+
+
+def _run_stage(
+    stage: str, video: Path, work: WorkFolder, bundle: Path, options: AdaptOptions, context: StageContext
+) -> None:
+    chosen = profile(options.profile)
+    if stage == "preprocess":
+        if not (work.clip / "clip.json").exists():
+            shutil.rmtree(work.clip, ignore_errors=True)
+            wanted = ClipOptions(size=chosen.size, start_s=options.start_s, seconds=options.seconds)
+            build_clip(video, work.clip, wanted, context)
+    elif stage == "face":
+        learn_face(work, chosen, find_umf(options.umf), options.seed, context)
+    elif stage == "mouth":
+        learn_mouth(work, chosen, options.seed, context)
+    elif stage == "fuse":
+        learn_fuse(work, chosen, options.seed, context)
+    elif stage == "package":
+        if not bundle.exists():
+            umf = find_umf(options.umf)
+            used = "none" if umf is None else UmfReference(umf.name, umf.sha256)
+            package_avatar(bundle, load_avatar(work.avatar), Clip.load(work.clip), options.profile, used, context)
+    else:
+        raise ValueError(f"no stage {stage!r}")
 
 
 def adapt(
@@ -152,15 +161,9 @@ def render(bundle: Path, audio: Path, output: Path, options: RenderOptions, cont
     for path in (bundle, audio):
         if not path.is_file():
             raise UsageError("file_not_found", f"There is no file {path.name}.", "Check the path.")
-    return render_speech(
-        bundle,
-        audio,
-        output,
-        size=options.size,
-        background=options.background,
-        label=options.label,
-        context=context,
-    )
+    size, background, label = options.size, options.background, options.label
+    with single_torch_thread():
+        return render_speech(bundle, audio, output, size=size, background=background, label=label, context=context)
 
 
 def inspect(video: Path, options: AdaptOptions, context: StageContext) -> dict[str, object]:
