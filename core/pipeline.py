@@ -87,10 +87,12 @@ def _run_stage(
     elif stage == "fuse":
         learn_fuse(work, chosen, options.seed, context)
     elif stage == "package":
-        if not bundle.exists():
+        packaged = work.root / "packaged"
+        if not (packaged.exists() and bundle.exists()):
             umf = find_umf(options.umf)
             used = "none" if umf is None else UmfReference(umf.name, umf.sha256)
             package_avatar(bundle, load_avatar(work.avatar), Clip.load(work.clip), options.profile, used, context)
+            packaged.touch()
     else:
         raise ValueError(f"no stage {stage!r}")
 
@@ -114,6 +116,8 @@ def adapt(
     """
     if not video.is_file():
         raise UsageError("file_not_found", f"There is no file {video.name}.", "Check the path.")
+    if not bundle.absolute().parent.is_dir():
+        raise UsageError("folder_not_found", "The folder for the bundle does not exist.", "Make it first.")
     _claim(workdir, video, options, resume=resume)
     began = time.monotonic()
     for stage in ADAPT_STAGES:
