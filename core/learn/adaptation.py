@@ -26,10 +26,11 @@ from core.learn.face import FaceLoss
 from core.learn.fuse import fuse
 from core.learn.initialise import face_gaussians, mouth_gaussians
 from core.learn.loop import train_branch
+from core.learn.motion_prior import MotionTrack, displacements, personalise
 from core.learn.mouth import MouthLoss
 from core.learn.profiles import Profile
-from core.learn.training_set import training_set
-from core.learn.umf import Umf
+from core.learn.training_set import TrainingSet, training_set
+from core.learn.umf import Umf, learn_only
 from core.progress import StageContext
 
 FieldT = TypeVar("FieldT", FaceField, MouthField)
@@ -66,12 +67,42 @@ def learn_face(work: WorkFolder, profile: Profile, umf: Umf | None, seed: int, c
     """Train the face branch from the work folder's clip, with a universal motion field or from scratch."""
     if work.face.exists():
         return
-    data = training_set(Clip.load(work.clip))
+    clip = Clip.load(work.clip)
+    data = training_set(clip)
     start = face_gaussians(data, canonical_face(), profile.surface_points, profile.shell_points, seed)
-    branch = Branch.start(start, _seeded(FaceField if umf is None else umf.face_field, seed), seed)
+    if umf is None:
+        field = _seeded(FaceField, seed)
+    else:
+        field = _seeded(umf.face_field, seed)
+        _personalise(field, clip, data, seed, context)
+    branch = Branch.start(start, field, seed)
     train_branch(branch, profile.face, data.size, FaceLoss(data), work.root, "face", context)
     aligned = str(int(branch.field.aligner is not None))
     _write(work.face, branch_tensors("face", branch.gaussians, branch.field), {"aligned": aligned})
+
+
+def _personalise(field: FaceField, clip: Clip, data: TrainingSet, seed: int, context: StageContext) -> None:
+    vertices = canonical_face().vertices
+    keep = np.nonzero(clip.valid)[0]
+    rotations = clip.rotations[keep]
+    moved = displacements(clip.landmarks[keep], rotations, clip.translations[keep], clip.camera, vertices)
+    track = MotionTrack(
+        identity="self",
+        windows=data.windows,
+        expression=data.expression,
+        rotations=torch.from_numpy(rotations.astype(np.float32)),
+        displacement=torch.from_numpy(moved - moved.mean(0)),
+        opening=data.opening,
+    )
+    learn_only(field, aligner=False)
+    personalise(
+        field,
+        track,
+        torch.from_numpy(vertices.astype(np.float32)),
+        seed,
+        StageContext(is_cancelled=context.is_cancelled),
+    )
+    learn_only(field, aligner=True)
 
 
 def learn_mouth(work: WorkFolder, profile: Profile, seed: int, context: StageContext) -> None:

@@ -64,6 +64,11 @@ class PriorSchedule:
     """Frames by which speech may be shifted at random, against overfitting to one clip's lag."""
 
 
+PERSONAL = PriorSchedule(iterations=60, noise=0.6)
+PERSONAL_FACTOR = 0.3
+"""Schedule, and factor on the learning rates, of the bend toward one person."""
+
+
 def displacements(
     landmarks: npt.NDArray[np.float32],
     rotations: npt.NDArray[np.float64],
@@ -109,27 +114,60 @@ def train_motion_prior(
         context: progress as stage `prior`, cancel.
         watch: called every 250 iterations with the field as it stands (for validation curves).
     """
-    generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         field = FaceField()
+    _regress(field, tracks, vertices, schedule, seed, _prior_factor, context, watch)
+    with torch.no_grad():
+        field.layers[-1][3:] = 0
+    return field
+
+
+def personalise(field: FaceField, track: MotionTrack, vertices: Tensor, seed: int, context: StageContext) -> None:
+    """Bend a universal field toward one person's own few seconds, in place; a second or two.
+
+    On the last 12 s of two people, after their first 5 s: opening correlation 0.67 -> 0.73 and 0.62 -> 0.60, and 0.6
+    -> 0.9 on the 5 s themselves, so that pictures are learned with lips that move as they did.
+
+    Args:
+        field: parameters that want gradients learn; the others stay.
+        track: the person's own.
+        vertices: [468, 3] canonical mesh, metres.
+        seed: of every draw.
+        context: asked for cancel.
+    """
+    _regress(field, [track], vertices, PERSONAL, seed, lambda _: PERSONAL_FACTOR, context)
+
+
+def _prior_factor(progress: float) -> float:
+    return 1.0 if progress < 0.3 else float(0.03 ** ((progress - 0.3) / 0.7))
+
+
+def _regress(
+    field: FaceField,
+    tracks: list[MotionTrack],
+    vertices: Tensor,
+    schedule: PriorSchedule,
+    seed: int,
+    factor: Callable[[float], float],
+    context: StageContext,
+    watch: Callable[[int, FaceField], None] | None = None,
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
     optimiser = FieldAdamW(field)
     lengths = torch.tensor([len(track.expression) for track in tracks], dtype=torch.float32).sqrt()
     preference = _vertex_weights(len(vertices), schedule.lip_weight)
     for iteration in range(schedule.iterations):
         context.check()
         track = tracks[int(torch.multinomial(lengths, 1, generator=generator))]
-        loss = _track_loss(field, track, vertices, preference, schedule, generator)
         progress = iteration / schedule.iterations
+        loss = _track_loss(field, track, vertices, preference, schedule, generator)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step(1.0 if progress < 0.3 else 0.03 ** ((progress - 0.3) / 0.7))
+        optimiser.step(factor(progress))
         if iteration % 10 == 0:
             context.report("prior", progress)
         if watch is not None and (iteration + 1) % 250 == 0:
             watch(iteration + 1, field)
-    with torch.no_grad():
-        field.layers[-1][3:] = 0
-    return field
 
 
 @torch.no_grad()

@@ -47,16 +47,20 @@ class Umf:
     path: Path
 
     def face_field(self) -> FaceField:
-        """The field, frozen, behind a fresh motion aligner (whose start the caller's seed decides)."""
+        """The field behind a fresh motion aligner (whose start torch's seed decides)."""
         field = FaceField(self.card.face_hidden, aligned=True)
         with safe_open(self.path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         missing = field.load_state_dict(state, strict=False)
         if missing.unexpected_keys or any(not name.startswith("aligner.") for name in missing.missing_keys):
             raise BundleError("umf_damaged", f"The motion field '{self.name}' does not fit.", "Make or fetch it anew.")
-        for name, parameter in field.named_parameters():
-            parameter.requires_grad_(name.startswith("aligner."))
         return field
+
+
+def learn_only(field: FaceField, *, aligner: bool) -> None:
+    """Let gradients reach the motion aligner alone, or everything but it."""
+    for name, parameter in field.named_parameters():
+        parameter.requires_grad_(name.startswith("aligner.") == aligner)
 
 
 def write_umf(path: Path, field: FaceField, card: UmfCard) -> None:
