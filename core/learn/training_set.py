@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.camera import Camera
-from core.clip.canonical import LIPS_INNER, LIPS_OUTER
+from core.clip.landmarks import LIPS_OUTER, mouth_opening
 from core.clip.layout import HEAD_LABELS, Clip, Label
 from core.clip.speech import reduce_speech, speech_windows
 
@@ -36,7 +36,7 @@ class TrainingSet:
     head_boxes: list[Box]
     lip_boxes: list[Box]
     opening: npt.NDArray[np.float64]
-    """[T] inner-lip distance in pixels."""
+    """[T] inner-lip opening over the distance of the eye corners."""
     mouth_area: npt.NDArray[np.int64]
     """[T] pixels of the mouth's interior."""
 
@@ -112,14 +112,3 @@ def _aligned(left: float, top: float, right: float, bottom: float, size: int) ->
 
     x0, y0 = down(left), down(top)
     return x0, y0, up(right, x0), up(bottom, y0)
-
-
-def mouth_opening(landmarks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """[T] mean distance in pixels of three inner-lip pairs (13-14, 82-87, 312-317) of [T, 478, 2] landmarks."""
-    pairs = ((13, 14), (82, 87), (312, 317))
-    distances = [np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=-1) for a, b in pairs]
-    return np.asarray(np.mean(distances, axis=0))
-
-
-MOUTH_CENTRE = (LIPS_INNER[5], LIPS_INNER[15])
-"""The two landmarks at the middle of the inner lip line."""
