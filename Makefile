@@ -30,7 +30,7 @@ demo: setup  ## Adapt a clip through the platform and render two lip-synced vide
 	$(BIN)/likeness demo --profile $(PROFILE) $(if $(VIDEO),--video '$(VIDEO)') $(foreach a,$(AUDIO),--audio '$(a)')
 
 test: setup  ## The whole test suite (real-clip tests run where ../shared/clips exists)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest  # torch's barriers spin: two of its threads on a busy machine cost tenfold
 
 lint: setup  ## Style, types and import rules
 	$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,16 @@ import torch
 from core.camera import Camera
 from core.clip.layout import Label
 from core.learn.training_set import TrainingSet
+from core.splat.torch_threads import single_torch_thread
 
 SIZE, COUNT = 64, 6
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """As the pipeline runs it."""
+    with single_torch_thread():
+        yield
 
 
 @pytest.fixture
