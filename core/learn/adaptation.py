@@ -25,7 +25,7 @@ from core.learn.branch import Branch
 from core.learn.face import FaceLoss
 from core.learn.fuse import fuse
 from core.learn.initialise import face_gaussians, mouth_gaussians
-from core.learn.loop import train_branch
+from core.learn.loop import checkpoint_path, train_branch
 from core.learn.motion_prior import MotionTrack, displacements, personalise
 from core.learn.mouth import MouthLoss
 from core.learn.profiles import Profile
@@ -74,7 +74,9 @@ def learn_face(work: WorkFolder, profile: Profile, umf: Umf | None, seed: int, c
         field = _seeded(FaceField, seed)
     else:
         field = _seeded(umf.face_field, seed)
-        _personalise(field, clip, data, seed, context)
+        if not checkpoint_path(work.root, "face").exists():
+            _personalise(field, clip, data, seed, context)
+        learn_only(field, aligner=True)
     branch = Branch.start(start, field, seed)
     train_branch(branch, profile.face, data.size, FaceLoss(data), work.root, "face", context)
     aligned = str(int(branch.field.aligner is not None))
@@ -102,7 +104,6 @@ def _personalise(field: FaceField, clip: Clip, data: TrainingSet, seed: int, con
         seed,
         StageContext(is_cancelled=context.is_cancelled),
     )
-    learn_only(field, aligner=True)
 
 
 def learn_mouth(work: WorkFolder, profile: Profile, seed: int, context: StageContext) -> None:

@@ -48,7 +48,7 @@ def train_branch(
         stage: name for progress and files.
         context: asked for cancel at every iteration; a cancel leaves a checkpoint.
     """
-    checkpoint = folder / f"{stage}.checkpoint.safetensors"
+    checkpoint = checkpoint_path(folder, stage)
     if checkpoint.exists():
         branch.restore(checkpoint)
     saved_at, recent = time.monotonic(), 0.0
@@ -76,6 +76,11 @@ def train_branch(
         if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
             branch.save(checkpoint)
             saved_at = time.monotonic()
+
+
+def checkpoint_path(folder: Path, stage: str) -> Path:
+    """Where a stage's checkpoint lies."""
+    return folder / f"{stage}.checkpoint.safetensors"
 
 
 def _control_density(branch: Branch[FieldT], schedule: BranchSchedule) -> None:
