@@ -6,7 +6,6 @@ import tempfile
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from core.avatar import Avatar
@@ -18,9 +17,9 @@ from core.bundle.preview import build_preview
 from core.clip.layout import FPS, SPEECH_RATE, Clip
 from core.clip.speech import REDUCED_DIMENSION, SPEECH_FEATURES
 from core.progress import StageContext
+from core.version import project_version
 
 STAGE = "package"
-DISTRIBUTION = "likeness-heads"
 
 
 def package_avatar(
@@ -56,7 +55,7 @@ def package_avatar(
     manifest = Manifest(
         id=str(uuid.uuid4()),
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        project_version=_project_version(),
+        project_version=project_version(),
         profile=profile,
         size=clip.size,
         fps=FPS,
@@ -87,10 +86,3 @@ def package_avatar(
         written = write_bundle(path, manifest, members)
     context.report(STAGE, 1.0)
     return written
-
-
-def _project_version() -> str:
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        return "unknown"

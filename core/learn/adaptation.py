@@ -12,9 +12,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from core.avatar import Avatar, FaceField, Gaussians, MouthField
 from core.avatar.avatar import branch_tensors, load_branch
@@ -29,6 +26,7 @@ from core.learn.loop import checkpoint_path, train_branch
 from core.learn.motion_prior import MotionTrack, displacements, personalise
 from core.learn.mouth import MouthLoss
 from core.learn.profiles import Profile
+from core.learn.tensor_file import read_tensors, write_tensors
 from core.learn.training_set import TrainingSet, training_set
 from core.learn.umf import Umf, learn_only
 from core.progress import StageContext
@@ -80,7 +78,7 @@ def learn_face(work: WorkFolder, profile: Profile, umf: Umf | None, seed: int, c
     branch = Branch.start(start, field, seed)
     train_branch(branch, profile.face, data.size, FaceLoss(data), work.root, "face", context)
     aligned = str(int(branch.field.aligner is not None))
-    _write(work.face, branch_tensors("face", branch.gaussians, branch.field), {"aligned": aligned})
+    write_tensors(work.face, branch_tensors("face", branch.gaussians, branch.field), {"aligned": aligned})
 
 
 def _personalise(field: FaceField, clip: Clip, data: TrainingSet, seed: int, context: StageContext) -> None:
@@ -116,7 +114,7 @@ def learn_mouth(work: WorkFolder, profile: Profile, seed: int, context: StageCon
     branch = Branch.start(start, _seeded(MouthField, seed), seed)
     loss = MouthLoss(data, face, face_field)
     train_branch(branch, profile.mouth, data.size, loss, work.root, "mouth", context)
-    _write(work.mouth, branch_tensors("mouth", branch.gaussians, branch.field))
+    write_tensors(work.mouth, branch_tensors("mouth", branch.gaussians, branch.field))
 
 
 def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageContext) -> None:
@@ -127,20 +125,19 @@ def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageCont
     data = training_set(clip)
     face, face_field = _read_face(work)
     mouth_field = MouthField()
-    mouth = load_branch("mouth", _read(work.mouth), mouth_field).frozen()
+    mouth = load_branch("mouth", read_tensors(work.mouth)[0], mouth_field).frozen()
     mouth_field.requires_grad_(False)
     backdrops = np.stack(
         [backdrop(frame, labels, clip.plate) for frame, labels in zip(data.frames, data.labels, strict=True)]
     )
     avatar = Avatar(face, face_field, mouth, mouth_field)
     fused = fuse(avatar, data, backdrops, profile.fuse_iterations, seed, context)
-    _write(work.avatar, fused.to_tensors(), fused.metadata())
+    write_tensors(work.avatar, fused.to_tensors(), fused.metadata())
 
 
 def load_avatar(path: Path) -> Avatar:
     """The avatar that `learn_fuse` wrote."""
-    with safe_open(path, framework="pt") as file:
-        return Avatar.from_tensors(_read(path), file.metadata())
+    return Avatar.from_tensors(*read_tensors(path))
 
 
 def _seeded(kind: Callable[[], FieldT], seed: int) -> FieldT:
@@ -150,19 +147,8 @@ def _seeded(kind: Callable[[], FieldT], seed: int) -> FieldT:
 
 
 def _read_face(work: WorkFolder) -> tuple[Gaussians, FaceField]:
-    with safe_open(work.face, framework="pt") as file:
-        field = FaceField(aligned=file.metadata()["aligned"] == "1")
-    gaussians = load_branch("face", _read(work.face), field).frozen()
+    tensors, metadata = read_tensors(work.face)
+    field = FaceField(aligned=metadata["aligned"] == "1")
+    gaussians = load_branch("face", tensors, field).frozen()
     field.requires_grad_(False)
     return gaussians, field
-
-
-def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata=metadata)
-    partial.replace(path)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)

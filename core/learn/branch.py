@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from core.avatar import FaceField, Gaussians, MouthField
 from core.avatar.avatar import branch_tensors, load_branch
 from core.learn.density import DensityStatistics
 from core.learn.optimise import FieldAdamW, GaussianAdam
+from core.learn.tensor_file import read_tensors, write_tensors
 
 FieldT = TypeVar("FieldT", FaceField, MouthField)
 
@@ -78,15 +77,12 @@ class Branch(Generic[FieldT]):
             "structure_steps": self.structure.steps,
             "motion_steps": self.motion.steps,
         }
-        partial = path.with_suffix(".partial")
-        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata={"loop": json.dumps(loop)})
-        partial.replace(path)
+        write_tensors(path, tensors, {"loop": json.dumps(loop)})
 
     def restore(self, path: Path) -> None:
         """Go on from a file that `save` wrote for a branch of the same shape."""
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            loop = json.loads(file.metadata()["loop"])
+        tensors, metadata = read_tensors(path)
+        loop = json.loads(metadata["loop"])
         self.gaussians = load_branch("branch", tensors, self.field).trainable()
         for name in self.structure.first:
             self.structure.first[name] = tensors[f"first.{name}"]

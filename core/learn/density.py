@@ -15,6 +15,7 @@ from core.avatar import Gaussians
 from core.avatar.gaussians import inverse_softplus
 from core.learn.profiles import BranchSchedule
 from core.splat import Rasterization
+from core.splat.reference import rotation_matrices
 
 SPLIT_SCALE = 5e-4
 """Metres: larger Gaussians are split in two, smaller ones cloned (percent_dense 0.005 of a 0.1 m extent)."""
@@ -90,14 +91,3 @@ def revise(
     added = Gaussians(**{name: torch.cat([value[cloned], halves[name]]) for name, value in rows.items()})
     keep = ~split & (gaussians.opacity() > schedule.minimum_opacity) & (largest < schedule.maximum_scale)
     return Revision(keep, added)
-
-
-def rotation_matrices(quaternions: Tensor) -> Tensor:
-    """[N, 4] wxyz of any length -> [N, 3, 3]."""
-    w, x, y, z = torch.nn.functional.normalize(quaternions, dim=1).unbind(1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, dim=1).view(-1, 3, 3)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from core.learn.corpus import CorpusClip, read_corpus
 from core.learn.motion_prior import PriorSchedule, opening_correlation, train_motion_prior
 from core.learn.umf import FORMAT, UmfCard, write_umf
 from core.progress import StageContext
+from core.version import project_version
 
 
 def pretrain(
@@ -58,7 +58,7 @@ def pretrain(
     seconds = {clip.name: round(clip.seconds, 2) for clip in clips}
     card = UmfCard(
         FORMAT, SPEECH_FEATURES, REDUCED_DIMENSION, field.layers[0].shape[0], seconds, schedule.iterations,
-        _project_version(), "Apache-2.0",
+        project_version(), "Apache-2.0",
     )  # fmt: skip
     write_umf(output, field, card)
     report: dict[str, object] = {
@@ -90,10 +90,3 @@ def clip_lag(clip: CorpusClip) -> int:
     """The clip's audio-video lag in frames where it can be told, else 0."""
     lag = measure_lag(clip.speech, SPEECH_MARGIN, clip.opening, np.ones(len(clip.opening), np.bool_))
     return lag.frames if lag.sure else 0
-
-
-def _project_version() -> str:
-    try:
-        return version("likeness-heads")
-    except PackageNotFoundError:
-        return "unknown"

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from core.avatar import FaceField
 from core.clip.speech import REDUCED_DIMENSION, SPEECH_FEATURES
 from core.errors import BundleError, UsageError
+from core.learn.tensor_file import read_tensors, write_tensors
 
 FORMAT = "1.0"
 SHIPPED = Path(__file__).parent / "umfs"
@@ -49,8 +49,7 @@ class Umf:
     def face_field(self) -> FaceField:
         """The field behind a fresh motion aligner (whose start torch's seed decides)."""
         field = FaceField(self.card.face_hidden, aligned=True)
-        with safe_open(self.path, framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        state, _ = read_tensors(self.path)
         missing = field.load_state_dict(state, strict=False)
         if missing.unexpected_keys or any(not name.startswith("aligner.") for name in missing.missing_keys):
             raise BundleError("umf_damaged", f"The motion field '{self.name}' does not fit.", "Make or fetch it anew.")
@@ -65,10 +64,7 @@ def learn_only(field: FaceField, *, aligner: bool) -> None:
 
 def write_umf(path: Path, field: FaceField, card: UmfCard) -> None:
     """Write a field without an aligner; the file appears whole or not at all."""
-    partial = path.with_suffix(".partial")
-    tensors = {name: value.contiguous() for name, value in field.state_dict().items()}
-    save_file(tensors, partial, metadata={"card": json.dumps(asdict(card), sort_keys=True)})
-    partial.replace(path)
+    write_tensors(path, field.state_dict(), {"card": json.dumps(asdict(card), sort_keys=True)})
 
 
 def find_umf(name: str) -> Umf | None:

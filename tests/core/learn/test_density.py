@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from core.avatar import FaceField, Gaussians
-from core.learn.density import DensityStatistics, revise, rotation_matrices
+from core.learn.density import DensityStatistics, revise
 from core.learn.optimise import FieldAdamW, GaussianAdam
 from core.learn.profiles import BranchSchedule
+from core.splat.reference import rotation_matrices
 
 SCHEDULE = BranchSchedule(iterations=100, cap=100, gradient_threshold=1.0)
 
