@@ -19,6 +19,10 @@ def run() -> None:
                 connection.exec_driver_sql("SET lock_timeout = '5s'")
                 connection.exec_driver_sql("SET statement_timeout = '60s'")
                 connection.commit()
+            else:
+                # SQLite alters a table by making it anew: its rows must not seem to lose their parents meanwhile. The
+                # switch works outside a transaction only, so it goes past SQLAlchemy, which begins one by itself.
+                connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
             context.configure(
                 connection=connection,
                 target_metadata=Base.metadata,

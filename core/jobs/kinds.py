@@ -16,6 +16,8 @@ class JobKind(StrEnum):
     """One person's video -> an avatar bundle."""
     RENDER = "render"
     """Speech + bundle -> one video."""
+    PRETRAIN = "pretrain"
+    """Clips of many people -> a universal motion field."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,26 @@ class StageKind:
 
 STAGES: dict[JobKind, tuple[StageKind, ...]] = {
     JobKind.ADAPT: (
-        StageKind("preprocess", "cpu", 0.25),
-        StageKind("face", "train", 0.45),
-        StageKind("mouth", "train", 0.15),
+        StageKind("intake", "cpu", 0.05),
+        StageKind("preprocess", "cpu", 0.20),
+        StageKind("adapt-face", "train", 0.45),
+        StageKind("adapt-mouth", "train", 0.15),
         StageKind("fuse", "train", 0.10),
         StageKind("package", "cpu", 0.05),
     ),
-    JobKind.RENDER: (StageKind("render", "render", 1.0),),
+    JobKind.RENDER: (
+        StageKind("speech", "cpu", 0.10),
+        StageKind("synthesise", "render", 0.85),
+        StageKind("mux", "cpu", 0.05),
+    ),
+    JobKind.PRETRAIN: (StageKind("corpus", "cpu", 0.60), StageKind("prior", "train", 0.40)),
 }
+"""`synthesise` is the stage that may run in several segments at the same time."""
 
 
-def overall_progress(kind: JobKind, done: int, fraction: float) -> float:
-    """Progress of a job, 0..1, when `done` stages are finished and `fraction` (0..1) of the next one is."""
+def overall_progress(kind: JobKind, position: int, fraction: float) -> float:
+    """Progress of a job, 0..1, when `fraction` (0..1) of the stage at `position` is done."""
     stages = STAGES[kind]
-    finished = sum(stage.weight for stage in stages[:done])
-    current = stages[done].weight * fraction if done < len(stages) else 0.0
+    finished = sum(stage.weight for stage in stages[:position])
+    current = stages[position].weight * fraction if position < len(stages) else 0.0
     return min(1.0, finished + current)

@@ -48,7 +48,13 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {float: Double(), dict[str, Any]: JSON()}  # noqa: RUF012 - SQLAlchemy's own class attribute
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own class attribute
+        float: Double(),
+        dict[str, Any]: JSON(),
+        dict[str, str]: JSON(),
+        list[str]: JSON(),
+        list[dict[str, Any]]: JSON(),
+    }
 
 
 class Tenant(Base):
@@ -58,17 +64,6 @@ class Tenant(Base):
     id: Mapped[str] = mapped_column(_ID, primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[float] = mapped_column(default=database_now())
-
-
-class ApiKey(Base):
-    """A key of a tenant. Only its HMAC is kept."""
-
-    __tablename__ = "api_key"
-    id: Mapped[str] = mapped_column(_ID, primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"), index=True)
-    digest: Mapped[str] = mapped_column(String(64), unique=True)
-    created_at: Mapped[float] = mapped_column(default=database_now())
-    revoked_at: Mapped[float | None]
 
 
 class Upload(Base):
@@ -90,6 +85,8 @@ class Upload(Base):
     object_key: Mapped[str] = mapped_column(String(512))
     created_at: Mapped[float] = mapped_column(default=database_now())
     completed_at: Mapped[float | None]
+    removed_at: Mapped[float | None]
+    """Since then its bytes are gone: what it was for has been deleted."""
 
 
 class Job(Base):
@@ -113,6 +110,8 @@ class Job(Base):
     inputs: Mapped[dict[str, Any]]
     """What the stages need to know: object keys and options."""
     awaiting_upload_id: Mapped[str | None] = mapped_column(ForeignKey("upload.id"), index=True)
+    awaiting_consent_id: Mapped[str | None] = mapped_column(_ID, index=True)
+    """A consent that was not verified when the job was made. No foreign key: consents have a room of their own."""
     deadline_at: Mapped[float | None]
     cancel_requested_at: Mapped[float | None]
     created_at: Mapped[float] = mapped_column(default=database_now())
@@ -135,10 +134,12 @@ class StageRun(Base):
         CheckConstraint("attempt BETWEEN 0 AND max_attempts", name="attempt"),
         CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease"),
         CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL)", name="owner"),
-        UniqueConstraint("job_id", "position"),
+        CheckConstraint("segment BETWEEN 0 AND segments - 1", name="segment"),
+        UniqueConstraint("job_id", "position", "segment"),
         Index(
             "uq_stage_run_live",
             "job_id",
+            "segment",
             unique=True,
             sqlite_where=text("state IN ('queued', 'running')"),
             postgresql_where=text("state IN ('queued', 'running')"),
@@ -149,6 +150,9 @@ class StageRun(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id"))
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
     position: Mapped[int]
+    segment: Mapped[int] = mapped_column(default=0)
+    """Which part of the stage this is, 0 ... segments - 1: parts of one stage run at the same time."""
+    segments: Mapped[int] = mapped_column(default=1)
     stage: Mapped[str] = mapped_column(String(32))
     queue: Mapped[str] = mapped_column(String(16))
     priority: Mapped[int] = mapped_column(default=0)
@@ -159,8 +163,12 @@ class StageRun(Base):
     lease_until: Mapped[float | None]
     progress: Mapped[float] = mapped_column(default=0.0)
     checkpoint: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """What the last attempt left to go on from: where it lies and how far it is."""
+    """What the last attempt left to go on from: the object's `key`, `size` and `sha256`."""
+    output: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What the stage made: the object's `key`, `size`, `sha256`, and what was `measured`."""
     error_code: Mapped[str | None] = mapped_column(String(64))
+    available_at: Mapped[float] = mapped_column(default=database_now())
+    """Not claimed before: later than `queued_at` where a failed attempt is repeated after a pause."""
     queued_at: Mapped[float] = mapped_column(default=database_now())
     hinted_at: Mapped[float] = mapped_column(default=database_now())
     """When the last message about this stage was written to the outbox."""
@@ -177,6 +185,7 @@ class Attempt(Base):
             "outcome IN ('succeeded', 'failed', 'rejected', 'cancelled', 'expired', 'lost', 'released')", name="outcome"
         ),
         CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ended"),
+        Index("ix_attempt_ended_at", "ended_at"),
     )
     stage_run_id: Mapped[str] = mapped_column(ForeignKey("stage_run.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -187,6 +196,23 @@ class Attempt(Base):
     ended_at: Mapped[float | None]
     outcome: Mapped[str | None] = mapped_column(String(16))
     error_code: Mapped[str | None] = mapped_column(String(64))
+
+
+class StageResult(Base):
+    """What a stage made, under the hash of everything that went into it: the same work is not done twice.
+
+    A tenant's results are its own: another tenant's equal clip finds nothing here.
+    """
+
+    __tablename__ = "stage_result"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"), primary_key=True)
+    input_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), index=True)
+    """The job that made it."""
+    stage: Mapped[str] = mapped_column(String(32))
+    output: Mapped[dict[str, Any]]
+    """As in `StageRun.output`."""
+    created_at: Mapped[float] = mapped_column(default=database_now(), index=True)
 
 
 class Event(Base):
@@ -228,10 +254,7 @@ class Identity(Base):
     """A person's avatar: made by an `adapt` job, published by pointing at its bundle."""
 
     __tablename__ = "identity"
-    __table_args__ = (
-        CheckConstraint("consent_attested", name="consent"),
-        Index("ix_identity_tenant_id_id", "tenant_id", "id"),
-    )
+    __table_args__ = (Index("ix_identity_tenant_id_id", "tenant_id", "id"),)
     id: Mapped[str] = mapped_column(_ID, primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
     name: Mapped[str] = mapped_column(String(200))
@@ -239,13 +262,31 @@ class Identity(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id"))
     profile: Mapped[str] = mapped_column(String(16))
     umf: Mapped[str] = mapped_column(String(100))
-    consent_attested: Mapped[bool]
+    consent_id: Mapped[str] = mapped_column(_ID, index=True)
+    tags: Mapped[dict[str, str]]
+    """The tenant's own marks."""
     bundle_key: Mapped[str | None] = mapped_column(String(512))
     bundle_size: Mapped[int | None] = mapped_column(BigInteger)
     bundle_sha256: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[float] = mapped_column(default=database_now())
     deleted_at: Mapped[float | None]
     """A tombstone: the row stays, the artefacts are gone."""
+    deleted_because: Mapped[str | None] = mapped_column(String(64))
+
+
+class Umf(Base):
+    """A universal motion field that a tenant trains: made by a `pretrain` job, published by pointing at its file."""
+
+    __tablename__ = "umf"
+    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
+    name: Mapped[str] = mapped_column(String(100))
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"))
+    object_key: Mapped[str | None] = mapped_column(String(512))
+    object_size: Mapped[int | None] = mapped_column(BigInteger)
+    object_sha256: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[float] = mapped_column(default=database_now())
 
 
 class RenderBatch(Base):
@@ -255,6 +296,8 @@ class RenderBatch(Base):
     __table_args__ = (Index("ix_render_batch_tenant_id_id", "tenant_id", "id"),)
     id: Mapped[str] = mapped_column(_ID, primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
+    items: Mapped[list[dict[str, Any]]]
+    """For each item that was asked for: its render, or why it was refused."""
     created_at: Mapped[float] = mapped_column(default=database_now())
 
 
@@ -270,6 +313,7 @@ class Render(Base):
     upload_id: Mapped[str] = mapped_column(ForeignKey("upload.id"), index=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id"))
     options: Mapped[dict[str, Any]]
+    tags: Mapped[dict[str, str]]
     output_key: Mapped[str | None] = mapped_column(String(512))
     output_size: Mapped[int | None] = mapped_column(BigInteger)
     output_sha256: Mapped[str | None] = mapped_column(String(64))
