@@ -66,6 +66,7 @@ def upgrade() -> None:
     _make_indices(["job_id", "segment"])
     op.create_index("ix_job_awaiting_consent_id", "job", ["awaiting_consent_id"])
     op.create_index("ix_attempt_ended_at", "attempt", ["ended_at"])
+    op.add_column("job", sa.Column("origin", sa.JSON(none_as_null=True), nullable=True))
     _rename_stages()
     op.create_table(
         "stage_result",
@@ -95,6 +96,7 @@ def downgrade() -> None:
     op.execute(f"DELETE FROM event WHERE job_id IN ({pretraining})")  # noqa: S608
     op.execute("DELETE FROM job WHERE kind = 'pretrain'")
     op.execute("UPDATE job SET state = 'cancelled' WHERE state = 'awaiting_consent'")
+    op.drop_column("job", "origin")
     op.drop_index("ix_attempt_ended_at", "attempt")
     op.drop_index("ix_job_awaiting_consent_id", "job")
     _drop_indices()
