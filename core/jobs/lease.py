@@ -6,13 +6,13 @@ write names it, so a worker that froze and woke up after another took over chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from core.errors import LikenessError
 from core.jobs import events
@@ -21,10 +21,18 @@ from core.jobs.database import Database
 from core.jobs.kinds import STAGES, JobKind, overall_progress
 from core.jobs.outbox import hint
 from core.jobs.states import JobState, StageState
-from core.jobs.steps import JobError, changed, close_attempt, end_job, move_job, queue_stage
-from core.jobs.tables import Attempt, Job, StageRun
-
-CANDIDATES = 8
+from core.jobs.steps import (
+    JobError,
+    changed,
+    close_attempt,
+    end_job,
+    lock_job,
+    move_job,
+    queue_stage,
+    settle_job,
+    unfinished_segments,
+)
+from core.jobs.tables import Job, StageRun
 
 
 class LeaseLostError(LikenessError):
@@ -54,6 +62,9 @@ class Claim:
     subject_id: str
     stage: str
     position: int
+    segment: int
+    """Which part of the stage, 0 ... segments - 1."""
+    segments: int
     attempt: int
     """The fencing token."""
     max_attempts: int
@@ -61,16 +72,10 @@ class Claim:
     """Progress, 0..1, that an earlier attempt reached."""
     checkpoint: dict[str, Any] | None
     inputs: dict[str, Any]
-
-
-def claim_next(database: Database, queues: Sequence[str], owner: str, lease_seconds: float) -> Claim | None:
-    """Take the queued stage whose turn it is: higher priority, then the tenant with fewer running stages, then age."""
-    with database.write() as session:
-        for stage_run_id in session.scalars(_candidates(queues)).all():
-            claim = _take(session, stage_run_id, owner, lease_seconds)
-            if claim is not None:
-                return claim
-    return None
+    origin: dict[str, str] | None
+    """See `Job.origin`."""
+    outputs: dict[tuple[str, int], dict[str, Any]]
+    """What the finished stages of the job made: (stage, segment) -> `StageRun.output`."""
 
 
 def heartbeat(
@@ -86,15 +91,18 @@ def heartbeat(
             return Directive.LOST
         job = session.get_one(Job, claim.job_id)
         if announce:
-            overall = round(overall_progress(claim.kind, claim.position, progress), 4)
+            parts = select(func.avg(StageRun.progress)).where(
+                StageRun.job_id == claim.job_id, StageRun.position == claim.position
+            )
+            whole = float(session.scalar(parts) or 0.0)
             events.append(
                 session,
                 job,
                 "job.progress",
                 state=job.state,
                 stage=claim.stage,
-                stage_progress=round(progress, 4),
-                progress=overall,
+                stage_progress=round(whole, 4),
+                progress=round(overall_progress(claim.kind, claim.position, whole), 4),
                 attempt=claim.attempt,
             )
         if job.cancel_requested_at is not None:
@@ -103,7 +111,7 @@ def heartbeat(
         return Directive.EXPIRE if session.scalar(overdue) else Directive.CONTINUE
 
 
-def save_checkpoint(database: Database, claim: Claim, checkpoint: dict[str, Any]) -> None:
+def save_checkpoint(database: Database, claim: Claim, checkpoint: dict[str, Any] | None) -> None:
     """Record where the files are from which a later attempt can go on.
 
     Raises:
@@ -115,26 +123,44 @@ def save_checkpoint(database: Database, claim: Claim, checkpoint: dict[str, Any]
 
 
 def finish(
-    database: Database, claim: Claim, max_attempts: int, publish: Callable[[Session], None] | None = None
+    database: Database,
+    claim: Claim,
+    max_attempts: int,
+    publish: Callable[[Session], None] | None = None,
+    *,
+    output: dict[str, Any] | None = None,
+    reused: bool = False,
 ) -> None:
     """End the stage well. The next stage and its message, or the job's end, are written in the same transaction.
 
-    `publish` writes the rows that point at the job's result; it is called only when the last stage ends.
+    Where the stage has several segments, that happens when the last of them ends.
+
+    Args:
+        database: where.
+        claim: of the stage.
+        max_attempts: of the stage that comes next.
+        publish: writes the rows that point at the job's result; called only when the last stage ends.
+        output: see `StageRun.output`; its `fan_out` is the number of segments of the next stage, 1 if absent.
+        reused: the output was there already, and nothing had to be computed.
 
     Raises:
         LeaseLostError: this attempt is not the current one; nothing was written.
     """
     with database.write() as session:
-        job, stage_run = _end_stage(session, claim, StageState.SUCCEEDED, progress=1.0)
-        events.append(session, job, "stage.succeeded", stage=claim.stage, attempt=claim.attempt)
-        if claim.position + 1 == len(STAGES[claim.kind]):
+        values = {"progress": 1.0, "output": output, "checkpoint": None}
+        job, stage_run = _end_stage(session, claim, StageState.SUCCEEDED, **values)
+        told = {"segment": claim.segment} if claim.segments > 1 else {}
+        events.append(session, job, "stage.succeeded", stage=claim.stage, attempt=claim.attempt, reused=reused, **told)
+        if unfinished_segments(session, job.id, claim.position):
+            settle_job(session, job)
+        elif claim.position + 1 == len(STAGES[claim.kind]):
             if publish is not None:
                 publish(session)
             end_job(session, job, JobState.SUCCEEDED, stage_run)
         elif job.cancel_requested_at is not None:
             end_job(session, job, JobState.CANCELLED, stage_run)
         else:
-            queue_stage(session, job, claim.position + 1, max_attempts)
+            queue_stage(session, job, claim.position + 1, max_attempts, int((output or {}).get("fan_out", 1)))
             move_job(session, job.id, JobState.QUEUED)
 
 
@@ -148,6 +174,20 @@ def fail(database: Database, claim: Claim, error: JobError, *, rejected: bool = 
     with database.write() as session:
         job, stage_run = _end_stage(session, claim, state, error_code=error.code)
         end_job(session, job, JobState(state), stage_run, error)
+
+
+def fail_attempt(database: Database, claim: Claim, error: JobError, pause_seconds: float) -> None:
+    """End this attempt for a reason that may pass: the stage is tried again after a pause, or is a dead letter.
+
+    Raises:
+        LeaseLostError: this attempt is not the current one; nothing was written.
+    """
+    if claim.attempt >= claim.max_attempts:
+        fail(database, claim, error)
+        return
+    with database.write() as session:
+        if not hand_back(session, claim.stage_run_id, claim.attempt, "failed", error=error, pause=pause_seconds):
+            raise LeaseLostError
 
 
 def stop(database: Database, claim: Claim, directive: Directive) -> None:
@@ -173,110 +213,49 @@ def release(database: Database, claim: Claim) -> None:
             raise LeaseLostError
 
 
-def hand_back(session: Session, stage_run_id: str, attempt: int, outcome: str, extra_attempts: int) -> bool:
+def succeeded_by(database: Database, claim: Claim) -> bool:
+    """Whether the stage ended well in this very attempt: what a `finish` asks whose answer was lost on the way."""
+    with database.read() as session:
+        stage_run = session.get_one(StageRun, claim.stage_run_id)
+        return stage_run.state == StageState.SUCCEEDED and stage_run.attempt == claim.attempt
+
+
+def hand_back(
+    session: Session,
+    stage_run_id: str,
+    attempt: int,
+    outcome: str,
+    *,
+    extra_attempts: int = 0,
+    error: JobError | None = None,
+    pause: float = 0.0,
+) -> bool:
     """Put a running stage back into its queue, with its message. Returns False where the attempt is not current."""
+    job = lock_job(session, session.get_one(StageRun, stage_run_id).job_id)
     back = update(StageRun).where(
         StageRun.id == stage_run_id, StageRun.attempt == attempt, StageRun.state == StageState.RUNNING
     )
+    code = error.code if error is not None else None
     values: dict[str, Any] = {
         "state": StageState.QUEUED,
         "lease_owner": None,
         "lease_until": None,
+        "error_code": code,
         "queued_at": database_now(),
         "hinted_at": database_now(),
+        "available_at": database_now() + pause,
         "max_attempts": StageRun.max_attempts + extra_attempts,
     }
-    if changed(session, back.values(values)) == 0:
+    if job is None or changed(session, back.values(values)) == 0:
         return False
-    close_attempt(session, stage_run_id, outcome)
+    close_attempt(session, stage_run_id, outcome, code)
     stage_run = session.get_one(StageRun, stage_run_id, populate_existing=True)
-    hint(session, stage_run)
-    move_job(session, stage_run.job_id, JobState.QUEUED)
-    job = session.get_one(Job, stage_run.job_id, populate_existing=True)
+    hint(session, stage_run, delay=pause)
+    state = settle_job(session, job)
     events.append(
-        session, job, "stage.requeued", stage=stage_run.stage, attempt=attempt, reason=outcome, state=job.state
+        session, job, "stage.requeued", stage=stage_run.stage, attempt=attempt, reason=code or outcome, state=state
     )
     return True
-
-
-def _candidates(queues: Sequence[str]) -> Select[str]:
-    other = aliased(StageRun)
-    running = (
-        select(func.count())
-        .where(other.tenant_id == StageRun.tenant_id, other.state == StageState.RUNNING)
-        .correlate(StageRun)
-        .scalar_subquery()
-    )
-    return (
-        select(StageRun.id)
-        .join(Job, Job.id == StageRun.job_id)
-        .where(
-            StageRun.state == StageState.QUEUED,
-            StageRun.queue.in_(queues),
-            StageRun.attempt < StageRun.max_attempts,
-            Job.cancel_requested_at.is_(None),
-            or_(Job.deadline_at.is_(None), Job.deadline_at > database_now()),
-        )
-        .order_by(StageRun.priority.desc(), running, StageRun.queued_at, StageRun.id)
-        .limit(CANDIDATES)
-    )
-
-
-def _take(session: Session, stage_run_id: str, owner: str, lease_seconds: float) -> Claim | None:
-    take = update(StageRun).where(
-        StageRun.id == stage_run_id,
-        StageRun.state == StageState.QUEUED,
-        StageRun.attempt < StageRun.max_attempts,
-    )
-    values: dict[str, Any] = {
-        "state": StageState.RUNNING,
-        "attempt": StageRun.attempt + 1,
-        "lease_owner": owner,
-        "lease_until": database_now() + lease_seconds,
-        "started_at": database_now(),
-        "finished_at": None,
-        "error_code": None,
-    }
-    if changed(session, take.values(values)) == 0:
-        return None
-    stage_run = session.get_one(StageRun, stage_run_id, populate_existing=True)
-    job = session.get_one(Job, stage_run.job_id, populate_existing=True)
-    if not move_job(session, job.id, JobState.RUNNING, started_at=func.coalesce(Job.started_at, database_now())):
-        session.rollback()
-        return None
-    session.add(
-        Attempt(
-            stage_run_id=stage_run.id,
-            number=stage_run.attempt,
-            owner=owner,
-            resumed_from=stage_run.progress,
-            started_at=stage_run.started_at,
-        )
-    )
-    session.flush()
-    events.append(
-        session,
-        job,
-        "stage.started",
-        state=JobState.RUNNING,
-        stage=stage_run.stage,
-        attempt=stage_run.attempt,
-        progress=round(overall_progress(JobKind(job.kind), stage_run.position, stage_run.progress), 4),
-    )
-    return Claim(
-        stage_run_id=stage_run.id,
-        job_id=job.id,
-        tenant_id=job.tenant_id,
-        kind=JobKind(job.kind),
-        subject_id=job.subject_id,
-        stage=stage_run.stage,
-        position=stage_run.position,
-        attempt=stage_run.attempt,
-        max_attempts=stage_run.max_attempts,
-        resumed_from=stage_run.progress,
-        checkpoint=stage_run.checkpoint,
-        inputs=job.inputs,
-    )
 
 
 def _fenced(claim: Claim, **values: Any) -> Any:
@@ -292,9 +271,9 @@ def _fenced(claim: Claim, **values: Any) -> Any:
 
 
 def _end_stage(session: Session, claim: Claim, state: StageState, **values: Any) -> tuple[Job, StageRun]:
+    job = lock_job(session, claim.job_id)
     ended = {"state": state, "lease_owner": None, "lease_until": None, "finished_at": database_now(), **values}
-    if changed(session, _fenced(claim, **ended)) == 0:
+    if job is None or changed(session, _fenced(claim, **ended)) == 0:
         raise LeaseLostError
     close_attempt(session, claim.stage_run_id, str(state), values.get("error_code"))
-    job = session.get_one(Job, claim.job_id, populate_existing=True)
     return job, session.get_one(StageRun, claim.stage_run_id, populate_existing=True)

@@ -22,9 +22,10 @@ KEEP_SENT_SECONDS = 3600.0
 MAX_BACKOFF_SECONDS = 30.0
 
 
-def hint(session: Session, stage_run: StageRun) -> None:
-    """Tell the stage's queue, once the caller's transaction is committed, that there is work."""
-    session.add(Outbox(topic=stage_run.queue, payload={"stage_run": stage_run.id}))
+def hint(session: Session, stage_run: StageRun, delay: float = 0.0) -> None:
+    """Tell the stage's queue, `delay` seconds after the commit of the caller's transaction, that there is work."""
+    payload = {"stage_run": stage_run.id}
+    session.add(Outbox(topic=stage_run.queue, payload=payload, available_at=database_now() + delay))
     session.flush()
 
 

@@ -17,8 +17,8 @@ from sqlalchemy import text
 from api.app import create_app
 from api.bootstrap import open_platform
 from api.deps import Platform
-from core.jobs import lease
-from core.jobs.access import create_key, create_tenant
+from core.jobs import claims, lease
+from core.accounts.keys import create_key, create_tenant
 from core.jobs.kinds import QUEUES
 from core.jobs.publish import publish_bundle
 from core.jobs.tables import Base
@@ -49,7 +49,7 @@ class Api:
     def run(self, tmp_path: Path) -> None:
         """Be a worker that finishes every queued stage at once."""
         database, store = self.platform.database, self.platform.store
-        while claim := lease.claim_next(database, QUEUES, "test", 60):
+        while claim := claims.claim_next(database, QUEUES, "test", 60):
             source = tmp_path / "bundle"
             source.write_bytes(claim.subject_id.encode())
             key = f"{claim.tenant_id}/x/{claim.subject_id}/a{claim.attempt}/bundle"

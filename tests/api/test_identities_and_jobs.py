@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.umfs.service import SHIPPED
-from core.jobs import lease
+from core.jobs import claims, lease
 from core.jobs.kinds import QUEUES
 from core.jobs.steps import JobError
 
@@ -53,7 +53,7 @@ def test_umfs_are_none_the_shipped_ones_and_the_files_of_the_folder(api: Any) ->
     expected = [{"name": "none", "size": 0}, *shipped, {"name": "wide", "size": 5}]
     assert api.http.get("/v1/umfs").json()["items"] == expected
     api.identity(umf="wide")
-    claim = lease.claim_next(api.platform.database, QUEUES, "test", 60)
+    claim = claims.claim_next(api.platform.database, QUEUES, "test", 60)
     assert claim is not None
     assert claim.inputs["options"]["umf"] == str(folder / "wide.safetensors")
 
@@ -63,11 +63,11 @@ def test_a_job_waits_for_its_upload(api: Any) -> None:
     upload = api.upload(content, complete=False)
     made = api.http.post("/v1/identities", json={"upload": upload, "consent_attested": True}).json()
     assert (made["identity"]["state"], made["job"]["state"]) == ("waiting", "awaiting_upload")
-    assert lease.claim_next(api.platform.database, QUEUES, "test", 60) is None
+    assert claims.claim_next(api.platform.database, QUEUES, "test", 60) is None
     api.http.put(f"/v1/uploads/{upload}/content", content=content)
     api.http.post(f"/v1/uploads/{upload}/complete")
     assert api.http.get(f"/v1/jobs/{made['job']['id']}").json()["state"] == "queued"
-    assert lease.claim_next(api.platform.database, QUEUES, "test", 60) is not None
+    assert claims.claim_next(api.platform.database, QUEUES, "test", 60) is not None
 
 
 def test_the_bundle_comes_when_the_identity_is_ready(api: Any, refused: Any, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_render_needs_a_ready_identity(api: Any, refused: Any, tmp_path: Path)
     assert made.status_code == 202
     render = made.json()["render"]
     assert refused(api.http.get(f"/v1/renders/{render['id']}/output")) == "not_ready"
-    claim = lease.claim_next(api.platform.database, ["render"], "test", 60)
+    claim = claims.claim_next(api.platform.database, ["render"], "test", 60)
     assert claim is not None
     assert claim.inputs["options"] == {"size": None, "background": None, "label": True}
     assert claim.inputs["audio"]["name"] == "audio.wav"
@@ -112,7 +112,7 @@ def test_a_batch_is_accepted_as_a_whole_or_not_at_all(api: Any, refused: Any, tm
 
 def test_a_rejected_input_shows_its_code_and_hint(api: Any, refused: Any) -> None:
     job = api.identity()["job"]["id"]
-    claim = lease.claim_next(api.platform.database, QUEUES, "test", 60)
+    claim = claims.claim_next(api.platform.database, QUEUES, "test", 60)
     assert claim is not None
     lease.fail(api.platform.database, claim, JobError("no_face", "No face.", "Show one."), rejected=True)
     ended = api.http.get(f"/v1/jobs/{job}").json()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
-from core.jobs import lease, lifecycle
+from core.jobs import claims, lease, lifecycle
 from core.jobs.clock import database_now
 from core.jobs.database import Database
 from core.jobs.kinds import QUEUES, JobKind
@@ -31,7 +31,7 @@ def submit(database: Database, kind: JobKind = JobKind.ADAPT, **options: object)
 
 
 def claim(database: Database, owner: str = "worker-1") -> Claim:
-    found = lease.claim_next(database, QUEUES, owner, LEASE)
+    found = claims.claim_next(database, QUEUES, owner, LEASE)
     assert found is not None
     return found
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from core.jobs import lease, lifecycle
+from core.jobs import claims, lease, lifecycle
 from core.jobs.database import Database
 from core.jobs.kinds import QUEUES, STAGES, JobKind
 from core.jobs.lease import Claim, Directive, LeaseLostError
@@ -47,7 +47,7 @@ def machine(template: Path) -> type[RuleBasedStateMachine]:
 
         @rule()
         def claim(self) -> None:
-            found = lease.claim_next(self.database, QUEUES, "worker", LEASE)
+            found = claims.claim_next(self.database, QUEUES, "worker", LEASE)
             if found is not None:
                 self.claims.append(found)
 

@@ -7,8 +7,8 @@ import threading
 import pytest
 from sqlalchemy import select, update
 
-from core.jobs import lease, lifecycle
-from core.jobs.access import create_tenant
+from core.jobs import claims, lease, lifecycle
+from core.accounts.keys import create_tenant
 from core.jobs.clock import database_now
 from core.jobs.database import Database
 from core.jobs.events import read_after
@@ -31,10 +31,10 @@ def test_a_job_runs_its_stages_in_order_and_publishes_once(database: Database) -
         mine = claim(database)
         names.append(mine.stage)
         lease.finish(database, mine, ATTEMPTS, lambda _: published.append(1))
-    assert names == ["preprocess", "face", "mouth", "fuse", "package"]
+    assert names == ["intake", "preprocess", "adapt-face", "adapt-mouth", "fuse", "package"]
     assert job(database, job_id).state == "succeeded"
     assert published == [1]
-    assert lease.claim_next(database, QUEUES, "worker-1", LEASE) is None
+    assert claims.claim_next(database, QUEUES, "worker-1", LEASE) is None
 
 
 def test_of_many_workers_one_gets_the_stage(database: Database) -> None:
@@ -44,7 +44,7 @@ def test_of_many_workers_one_gets_the_stage(database: Database) -> None:
 
     def contend(name: str) -> None:
         start.wait()
-        found.append(lease.claim_next(database, QUEUES, name, LEASE))
+        found.append(claims.claim_next(database, QUEUES, name, LEASE))
 
     threads = [threading.Thread(target=contend, args=(f"worker-{index}",)) for index in range(8)]
     for thread in threads:
@@ -57,11 +57,11 @@ def test_of_many_workers_one_gets_the_stage(database: Database) -> None:
 
 def test_a_worker_only_gets_stages_of_its_queues(database: Database) -> None:
     submit(database)
-    assert lease.claim_next(database, ["render"], "worker-1", LEASE) is None
-    assert lease.claim_next(database, ["cpu"], "worker-1", LEASE) is not None
+    assert claims.claim_next(database, ["render"], "worker-1", LEASE) is None
+    assert claims.claim_next(database, ["cpu"], "worker-1", LEASE) is not None
 
 
-def test_priority_then_the_tenant_with_less_running_then_age(database: Database) -> None:
+def test_the_tenant_with_less_running_then_priority_then_age(database: Database) -> None:
     with database.write() as session:
         other = create_tenant(session, "second")
     busy, waiting = submit(database), submit(database)
@@ -69,7 +69,7 @@ def test_priority_then_the_tenant_with_less_running_then_age(database: Database)
     urgent = submit(database, priority=5)
     order = [claim(database).job_id for _ in range(4)]
     assert order[0] == urgent
-    assert order[1] == of_other  # the first tenant has one running already
+    assert order[1] == of_other  # the first tenant has one running already, whatever its priorities
     assert order[2:] == [busy, waiting]
 
 
@@ -106,7 +106,7 @@ def test_a_heartbeat_renews_the_lease_and_carries_progress(database: Database) -
     assert stage.progress == 0.5
     with database.read() as session:
         last = read_after(session, job_id, 0)[-1]
-    assert (last.type, last.data["stage_progress"], last.data["progress"]) == ("job.progress", 0.5, 0.125)
+    assert (last.type, last.data["stage_progress"], last.data["progress"]) == ("job.progress", 0.5, 0.025)
 
 
 def test_the_next_attempt_knows_where_the_last_one_stopped(database: Database) -> None:
@@ -126,7 +126,7 @@ def test_a_stage_that_kills_its_workers_is_a_dead_letter(database: Database) -> 
         claim(database)
         let_leases_end(database)
         reap(database, 60)
-    assert lease.claim_next(database, QUEUES, "worker-1", LEASE) is None
+    assert claims.claim_next(database, QUEUES, "worker-1", LEASE) is None
     dead = job(database, job_id)
     assert (dead.state, dead.error_code, dead.error_retryable) == ("failed", "attempts_exhausted", True)
     (stage,) = stages(database, job_id)
@@ -155,7 +155,7 @@ def test_cancelling_a_waiting_job_ends_it_and_a_running_one_is_told(database: Da
     with database.write() as session:
         lifecycle.cancel(session, waiting)
     assert job(database, waiting).state == "cancelled"
-    assert lease.claim_next(database, QUEUES, "worker-1", LEASE) is None
+    assert claims.claim_next(database, QUEUES, "worker-1", LEASE) is None
 
     running = submit(database)
     mine = claim(database)
@@ -197,7 +197,7 @@ def test_retry_goes_on_at_the_stage_that_failed(database: Database) -> None:
         lifecycle.retry(session, job_id, ATTEMPTS)
     assert job(database, job_id).error_code is None
     again = claim(database)
-    assert (again.stage, again.attempt, again.max_attempts) == ("face", 2, 1 + ATTEMPTS)
+    assert (again.stage, again.attempt, again.max_attempts) == ("preprocess", 2, 1 + ATTEMPTS)
 
 
 def test_rejected_and_finished_jobs_can_not_be_retried(database: Database) -> None:
