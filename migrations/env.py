@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from alembic import context
 
+from core.accounts import tables as accounts
+from core.consents import tables as consents
 from core.jobs.database import Database
 from core.jobs.tables import Base
 from core.settings import load_settings
+from core.webhooks import tables as webhooks
+
+ROOMS = (accounts, consents, webhooks)
+"""Importing a room's tables adds them to `Base.metadata`."""
 
 
 def run() -> None:

@@ -280,7 +280,17 @@ class Umf(Base):
     """A universal motion field that a tenant trains: made by a `pretrain` job, published by pointing at its file."""
 
     __tablename__ = "umf"
-    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
+    __table_args__ = (
+        Index("ix_umf_tenant_id_id", "tenant_id", "id"),
+        Index(
+            "uq_umf_name",
+            "tenant_id",
+            "name",
+            unique=True,
+            sqlite_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+    )
     id: Mapped[str] = mapped_column(_ID, primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
     name: Mapped[str] = mapped_column(String(100))
@@ -288,7 +298,10 @@ class Umf(Base):
     object_key: Mapped[str | None] = mapped_column(String(512))
     object_size: Mapped[int | None] = mapped_column(BigInteger)
     object_sha256: Mapped[str | None] = mapped_column(String(64))
+    card: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What the field says of itself."""
     created_at: Mapped[float] = mapped_column(default=database_now())
+    deleted_at: Mapped[float | None]
 
 
 class RenderBatch(Base):

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import update
 
 from core.jobs import lifecycle
-from core.jobs.access import create_tenant
+from core.accounts.keys import create_tenant
 from core.jobs.clock import database_now
 from core.jobs.database import Database
 from core.jobs.identifiers import new_id

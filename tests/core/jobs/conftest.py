@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.jobs.access import create_tenant
+from core.accounts.keys import create_tenant
 from core.jobs.database import Database
 
 

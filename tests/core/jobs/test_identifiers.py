@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from core.jobs.access import create_key, create_tenant, tenant_of_key
+from core.accounts.keys import create_key, create_tenant, tenant_of_key
 from core.jobs.database import Database
 from core.jobs.identifiers import new_id
 
