@@ -46,6 +46,12 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1)
     """Attempts of a stage before it is a dead letter."""
 
+    otlp_endpoint: str = ""
+    """Base URL of a collector that takes OpenTelemetry traces over HTTP; empty: no traces."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Port of a worker's Prometheus metrics, on `metrics_host`; 0: none. The API has `/metrics`."""
+    metrics_host: str = "127.0.0.1"
+
     worker_concurrency: int = Field(default=1, ge=1)
     worker_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     """Threads that one worker process may compute with."""
@@ -57,7 +63,26 @@ class Settings(BaseSettings):
     event_stream_seconds: float = Field(default=600.0, gt=0)
     """Life of one event stream; the reader goes on with Last-Event-ID."""
     event_poll_seconds: float = Field(default=0.5, gt=0)
-    max_event_streams: int = Field(default=200, ge=1)
+    max_event_streams: int = Field(default=1000, ge=1)
+    """Streams that one API process keeps open: they share one poller, each costs some memory."""
+
+    consent_policy: Literal["", "attestation", "evidence"] = ""
+    """What makes a consent valid: the caller's word, or judged evidence. Empty: by mode, evidence in production."""
+    key_cache_seconds: float = Field(default=5.0, ge=0)
+    """How long an API process believes what it read about a key: a key revoked elsewhere works for so long."""
+    rate_reads_per_minute: int = Field(default=60_000, ge=0)
+    rate_writes_per_minute: int = Field(default=3_000, ge=0)
+    """Calls of one tenant; so many may come at once. 0: no limit."""
+    quota_stored_bytes: int | None = Field(default=None, ge=0)
+    quota_video_seconds: float | None = Field(default=None, ge=0)
+    quota_live_jobs: int | None = Field(default=None, ge=0)
+    """What a tenant may use that has no quota of its own: bytes, seconds of video in 30 days, waiting or running jobs."""
+
+    webhook_seconds: float = Field(default=1.0, gt=0)
+    """How often messages that are due are looked for."""
+    webhook_timeout_seconds: float = Field(default=10.0, gt=0)
+    webhook_allow_private: bool = False
+    """Let webhooks go to http URLs and to addresses that are not public. For tests and closed networks only."""
 
     @model_validator(mode="after")
     def _refuse_insecure_production(self) -> Settings:
@@ -71,6 +96,12 @@ class Settings(BaseSettings):
             if not self.broker_url or self.broker_url.startswith(("filesystem", "memory")):
                 raise ValueError("LIKENESS_BROKER_URL must name a message broker in production")
         return self
+
+    @property
+    def needs_evidence(self) -> bool:
+        """Whether a consent is valid only once its evidence has been judged."""
+        policy = self.consent_policy or ("evidence" if self.mode == "production" else "attestation")
+        return policy == "evidence"
 
     @property
     def database(self) -> str:
