@@ -30,6 +30,28 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; empty: a SQLite file in `data_dir`."""
     broker_url: str = ""
     """Celery broker URL; empty: files in a private folder of `data_dir`."""
+    s3_bucket: str = ""
+    """Bucket of the objects; empty: a folder in `data_dir`."""
+    s3_endpoint: str = ""
+    """URL of the S3 server, as this process reaches it; empty: Amazon's own."""
+    s3_public_endpoint: str = ""
+    """URL of the same server as callers reach it, for the links that they are given; empty: `s3_endpoint`."""
+    s3_region: str = "us-east-1"
+    s3_access_key: str = ""
+    """Empty, with `s3_secret_key`: boto3's own ways to find credentials."""
+    s3_secret_key: SecretStr = SecretStr("")
+    storage_patience_seconds: float = Field(default=60.0, gt=0)
+    """How long a worker tries a call while the object store is busy or away."""
+    link_seconds: float = Field(default=900.0, ge=1, le=7 * 24 * 3600)
+    """Life of a download link."""
+    upload_link_seconds: float = Field(default=3600.0, ge=1, le=7 * 24 * 3600)
+    """Life of an upload target; asking for the upload again gives fresh ones."""
+    part_bytes: int = Field(default=64 << 20, ge=1)
+    """A larger upload comes in parts of so many bytes. S3 wants 5 MiB at least, and 10,000 parts at most."""
+    upload_hours: float = Field(default=24.0, gt=0)
+    """An upload that is not complete after so long is dropped."""
+    orphan_hours: float = Field(default=48.0, gt=0)
+    """An object that nothing points at is deleted after so long."""
     secret_key: SecretStr = SecretStr("")
     """Key of the HMAC under which API keys are stored; empty: made on first start and kept in `data_dir` (embedded)."""
     host: str = "127.0.0.1"

@@ -6,6 +6,7 @@ It must not know what the objects are, nor who owns them: the keys' meaning is t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,26 @@ class StoredObject:
     """Lower-case hexadecimal."""
 
 
+@dataclass(frozen=True)
+class ListedObject:
+    """An object in a listing."""
+
+    key: str
+    size: int
+    """Bytes."""
+    age_s: float
+    """Seconds since it was stored, by the store's own clock."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where anyone who has it may send bytes: PUT to `url`, with exactly these headers."""
+
+    url: str
+    """A path (starting with `/`) is one of this platform's API."""
+    headers: dict[str, str]
+
+
 class ObjectExistsError(LikenessError):
     """An object with this key is there already: objects are never overwritten."""
 
@@ -41,8 +62,34 @@ class ObjectMissingError(LikenessError):
         super().__init__("object_missing", f"The object {key} is not in the store.", "It may have been deleted.")
 
 
+class StorageUnavailableError(LikenessError):
+    """The store did not answer, or only with errors of its own, for as long as we waited."""
+
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("storage_unavailable", "The object store can't be reached.", "Try again in a few seconds.")
+
+
+class StorageRefusedError(LikenessError):
+    """The store refuses what we ask: wrong keys, no such bucket, no permission."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("storage_refused", f"The object store refused a request: {reason}.", "See docs/storage.md.")
+
+
+class DamagedObjectError(OSError):
+    """The object's bytes no longer have the sha256 under which they were stored."""
+
+    def __init__(self, stored: StoredObject, sha256: str) -> None:
+        super().__init__(f"object {stored.key} is damaged: its sha256 is {sha256}, not {stored.sha256}")
+
+
 class ObjectStore(Protocol):
-    """Immutable objects under keys such as `tenant/kind/id/a2/name`."""
+    """Immutable objects under keys such as `tenant/kind/id/a2/name`.
+
+    Every call may raise StorageUnavailableError or StorageRefusedError.
+    """
 
     def put(self, key: str, source: Path) -> StoredObject:
         """Store a copy of `source`, whole or not at all.
@@ -56,6 +103,7 @@ class ObjectStore(Protocol):
 
         Raises:
             ObjectMissingError: no such object.
+            DamagedObjectError: its bytes are not those that were stored.
         """
 
     def stat(self, key: str) -> StoredObject:
@@ -65,11 +113,50 @@ class ObjectStore(Protocol):
             ObjectMissingError: no such object.
         """
 
+    def verify(self, key: str) -> StoredObject:
+        """Size and sha256 of the bytes as they are: what a caller announced proves nothing. May read all of them.
+
+        Raises:
+            ObjectMissingError: no such object.
+        """
+
     def delete(self, key: str) -> None:
         """Remove the object; nothing happens where there is none."""
 
-    def local_path(self, key: str) -> Path | None:
-        """The object as a file of this machine, read-only, or None for a store that has no files here."""
+    def list(self, prefix: str) -> Iterator[ListedObject]:
+        """All objects whose keys start with `prefix` (`""`: all)."""
+
+    def put_target(self, key: str, size: int, sha256: str, content_type: str, seconds: float) -> Target:
+        """Where to PUT the whole object within so many seconds; other bytes than the announced ones are refused."""
+
+    def get_url(self, key: str, filename: str, content_type: str, seconds: float) -> str:
+        """Where anyone who has the URL may GET the object within so many seconds, as a download called `filename`."""
+
+    def start_parts(self, key: str, sha256: str, content_type: str) -> str:
+        """Begin an object that comes in parts, each sent to its own target. Returns the id of this upload."""
+
+    def part_target(self, key: str, upload: str, number: int, size: int, seconds: float) -> Target:
+        """Where to PUT part `number` (1, 2, ...) of `size` bytes. Sent again, it replaces what was there."""
+
+    def stored_parts(self, key: str, upload: str) -> dict[int, int]:
+        """The parts that are here: number -> bytes. Empty where there is no such upload (any more)."""
+
+    def join_parts(self, key: str, upload: str) -> None:
+        """Make the object of all its parts, in the order of their numbers. The upload ends.
+
+        Raises:
+            ObjectExistsError: the key is taken.
+            ObjectMissingError: no such upload, or it has no parts.
+        """
+
+    def abort_parts(self, key: str, upload: str) -> None:
+        """Drop an upload and its parts; nothing happens where there is none."""
+
+    def drop_leftovers(self, older_than_s: float) -> int:
+        """Drop what began before so many seconds and was never finished: uploads in parts, files of killed processes.
+
+        Returns how many were dropped.
+        """
 
 
 def check_key(key: str) -> str:
