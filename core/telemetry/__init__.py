@@ -7,7 +7,6 @@ from core.telemetry.spans import mark_failed, request_span, stage_span
 __all__ = [
     "REQUEST",
     "TRACE_PARENT",
-    "Span",
     "current_origin",
     "mark_failed",
     "request_span",
