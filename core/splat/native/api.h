@@ -58,6 +58,18 @@ LIKENESS_EXPORT int32_t likeness_raster_backward(LikenessRaster*, const Likeness
 /// Seconds of the last calls: project, sort, bin, forward tiles, backward tiles, backward reduce + projection.
 LIKENESS_EXPORT void likeness_raster_times(LikenessRaster*, double* out);
 
+// --- spherical harmonics ----------------------------------------------------------------------------------------------
+/// means [count, 3], camera [3] (its position), coefficients [count, bases, 3] with bases 1, 4 or 9 (degree 0, 1, 2)
+/// -> colors [count, 3]: max(0, 0.5 + sum over bases).
+LIKENESS_EXPORT int32_t likeness_harmonics_forward(int32_t count, int32_t bases, const float* camera,
+                                                   const float* means, const float* coefficients, float* colors);
+/// colors as the forward call left them. Both gradients (shapes of coefficients and means) are overwritten; either may
+/// be null.
+LIKENESS_EXPORT void likeness_harmonics_backward(int32_t count, int32_t bases, const float* camera, const float* means,
+                                                 const float* coefficients, const float* colors,
+                                                 const float* colors_gradient, float* coefficients_gradient,
+                                                 float* means_gradient);
+
 // --- tri-plane grid --------------------------------------------------------------------------------------------------
 /// points [count, 3] metres, table [3, levels, entries], resolutions [levels] -> features [count, 3 * levels].
 LIKENESS_EXPORT int32_t likeness_triplane_forward(int32_t count, int32_t levels, int64_t entries, float bound,
