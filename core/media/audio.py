@@ -15,7 +15,7 @@ import numpy.typing as npt
 from core.errors import InputRefusedError
 from core.media import fence
 from core.media.binary import COMMON, ffmpeg_path
-from core.media.probe import MAX_SECONDS, input_name, input_options, probe_audio, refused_for_cost
+from core.media.probe import MAX_SPEECH_SECONDS, input_name, input_options, probe_audio, refused_for_cost
 from core.media.sniff import sniff
 
 SPEECH_RATE_HZ = 16000
@@ -46,9 +46,9 @@ def decode_audio(path: Path, *, rate: int = SPEECH_RATE_HZ, origin_s: float | No
     source = ffmpeg.input(input_name(path), **input_options(family))["a:0"]
     source = source.filter("asettb", "1/1000000").filter("asetpts", f"PTS-{origin_s:.6f}/TB")
     source = source.filter("aresample", rate, **{"async": 1, "first_pts": 0, "ochl": "mono", "rematrix_maxval": 1})
-    output = ffmpeg.output(source, "pipe:1", format="f32le", t=f"{MAX_SECONDS + 60:.0f}")
+    output = ffmpeg.output(source, "pipe:1", format="f32le", t=f"{MAX_SPEECH_SECONDS + 60:.0f}")
     limits = fence.Limits(wall_s=120, cpu_s=120, memory_bytes=1 << 30)
-    room = int((MAX_SECONDS + 61) * rate) * 4
+    room = int((MAX_SPEECH_SECONDS + 61) * rate) * 4
     try:
         done = fence.run([ffmpeg_path(), *COMMON, "-copyts", *output.get_args()], limits, stdout_bytes=room)
     except fence.FenceError as error:
@@ -57,10 +57,11 @@ def decode_audio(path: Path, *, rate: int = SPEECH_RATE_HZ, origin_s: float | No
         raise InputRefusedError(
             "media_truncated", "The sound is damaged or cut short.", "Copy or export the file again."
         )
-    samples = np.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], "<f4").astype(np.float32)
+    samples = np.frombuffer(done.stdout, "<f4", count=len(done.stdout) // 4)
     if samples.size == 0:
         raise InputRefusedError("no_audio", "The sound stream holds no samples.", "Record it with a microphone.")
-    return np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0).clip(-1.0, 1.0)
+    sane = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float32, copy=False)
+    return np.clip(sane, -1.0, 1.0, out=sane)  # an hour of speech is 230 MB: one copy of it is enough
 
 
 def loud_seconds(samples: Samples, rate: int = SPEECH_RATE_HZ) -> float:

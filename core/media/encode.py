@@ -10,6 +10,7 @@ import os
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import ffmpeg
 import numpy as np
@@ -23,8 +24,13 @@ from core.media.sniff import sniff
 
 AUDIO_RATE_HZ = 48000
 PRESET = "superfast"
+GROUP_FRAMES = 2 * FPS
+"""Frames from one key frame to the next."""
 _THREADS = min(8, os.cpu_count() or 1)
 """Of x264; its own choice takes more address space than the fence gives on machines with very many cores."""
+_FIXED_GROUPS = f"keyint={GROUP_FRAMES}:min-keyint={GROUP_FRAMES}:scenecut=0:open-gop=0"
+"""For x264: closed groups of one length. With a constant quantiser and one thread (whose number changes its choices)
+a group's pictures then depend on nothing outside it; constant rate factor remembers how hard earlier frames were."""
 _LIMITS = fence.Limits(wall_s=900, cpu_s=7200, memory_bytes=3 << 30, file_bytes=8 << 30)
 
 
@@ -45,6 +51,7 @@ class VideoWriter:
         preset: str = PRESET,
         audio: Path | None = None,
         audio_start_s: float = 0.0,
+        joinable: bool = False,
     ) -> None:
         """Prepare; nothing runs before the `with` block.
 
@@ -53,10 +60,12 @@ class VideoWriter:
             width: of the frames; even, as H.264 4:2:0 needs.
             height: of the frames; even.
             fps: frames a second.
-            crf: x264 quality, 0 (lossless) to 51.
+            crf: x264 quality, 0 (lossless) to 51; with `joinable`, its constant quantiser.
             preset: x264 speed; docs/media.md has figures.
             audio: a sound or video file whose first sound stream is muxed; None for a silent file without sound track.
             audio_start_s: where in that sound the first frame is, counted from its first sample.
+            joinable: encode each `GROUP_FRAMES` frames without a memory of those before, so that a film cut at such a
+                border and encoded in pieces shows the very same pictures as one encoded whole (`core.media.join`).
 
         Raises:
             UsageError: `frame_size_odd`, `file_not_found`.
@@ -73,7 +82,7 @@ class VideoWriter:
         self._audio_start_s = audio_start_s
         if audio is not None:
             probe_audio(audio)
-        self._command = _encode_command(self._silent, width, height, fps, crf, preset)
+        self._command = _encode_command(self._silent, width, height, fps, crf, preset, joinable)
         self._process: fence.FencedProcess | None = None
         self._stack = ExitStack()
         self._count = 0
@@ -129,21 +138,8 @@ class VideoWriter:
         self._partial.replace(self._path)
 
     def _mux_command(self) -> list[str]:
-        """Join the pictures with exactly as much sound, and put the index in front."""
         picture = ffmpeg.input(f"file:{self._silent}")["v:0"]
-        streams = [picture]
-        options: dict[str, object] = {"format": "mp4", "vcodec": "copy", "movflags": "+faststart", "map_metadata": -1}
-        if self._audio is not None:
-            start = round(self._audio_start_s * AUDIO_RATE_HZ)
-            length = round(self._count * AUDIO_RATE_HZ / self._fps)
-            sound = ffmpeg.input(input_name(self._audio), **input_options(sniff(self._audio)))["a:0"]
-            sound = sound.filter("asetpts", "PTS-STARTPTS").filter("aresample", AUDIO_RATE_HZ, **{"async": 1})
-            sound = sound.filter("atrim", start_sample=start, end_sample=start + length)
-            sound = sound.filter("asetpts", "PTS-STARTPTS").filter("apad", whole_len=length)
-            streams.append(sound)
-            options |= {"acodec": "aac", "audio_bitrate": "160k"}
-        output = ffmpeg.output(*streams, f"file:{self._partial}", **options).overwrite_output()
-        return [ffmpeg_path(), *COMMON, "-loglevel", "error", *output.get_args()]
+        return mux_command(picture, self._count, self._partial, self._audio, self._audio_start_s, fps=self._fps)
 
     def _failed(self) -> LikenessError:
         process = self._running()
@@ -157,20 +153,53 @@ class VideoWriter:
         return self._process
 
 
+def mux_command(
+    picture: Any, frames: int, output: Path, audio: Path | None, audio_start_s: float = 0.0, *, fps: int = FPS
+) -> list[str]:
+    """The command that joins finished pictures with exactly as much sound, and puts the index in front.
+
+    Args:
+        picture: an ffmpeg video stream of `frames` frames, copied as it is.
+        frames: decides the length.
+        output: the MP4 to write.
+        audio: as for `VideoWriter`.
+        audio_start_s: as for `VideoWriter`.
+        fps: frames a second.
+    """
+    streams = [picture]
+    options: dict[str, object] = {"format": "mp4", "vcodec": "copy", "movflags": "+faststart", "map_metadata": -1}
+    if audio is not None:
+        start = round(audio_start_s * AUDIO_RATE_HZ)
+        length = round(frames * AUDIO_RATE_HZ / fps)
+        sound = ffmpeg.input(input_name(audio), **input_options(sniff(audio)))["a:0"]
+        sound = sound.filter("asetpts", "PTS-STARTPTS").filter("aresample", AUDIO_RATE_HZ, **{"async": 1})
+        sound = sound.filter("atrim", start_sample=start, end_sample=start + length)
+        sound = sound.filter("asetpts", "PTS-STARTPTS").filter("apad", whole_len=length)
+        streams.append(sound)
+        options |= {"acodec": "aac", "audio_bitrate": "160k"}
+    made = ffmpeg.output(*streams, f"file:{output}", **options).overwrite_output()
+    return [ffmpeg_path(), *COMMON, "-loglevel", "error", *made.get_args()]
+
+
 def _encode_failed(stderr: str) -> LikenessError:
     said = " ".join(stderr.strip().splitlines()[-1:])
     return LikenessError("encode_failed", f"The video could not be written. {said}", "Check the free disk space.")
 
 
-def _encode_command(silent: Path, width: int, height: int, fps: int, crf: int, preset: str) -> list[str]:
+def _encode_command(
+    silent: Path, width: int, height: int, fps: int, crf: int, preset: str, joinable: bool
+) -> list[str]:
     source = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=fps)
     picture = (
         source.video.filter("scale", out_color_matrix="bt709", out_range="tv", flags="bicubic+accurate_rnd")
         .filter("format", "yuv420p")
         .filter("setparams", range="tv", color_primaries="bt709", color_trc="bt709", colorspace="bt709")
     )
+    options: dict[str, object] = {"crf": crf, "threads": _THREADS}
+    if joinable:
+        options = {"qp": crf, "threads": 1, "x264-params": _FIXED_GROUPS}
     output = ffmpeg.output(
-        picture, f"file:{silent}", format="mp4", vcodec="libx264", preset=preset, crf=crf, g=2 * fps, threads=_THREADS
+        picture, f"file:{silent}", format="mp4", vcodec="libx264", preset=preset, g=GROUP_FRAMES, **options
     ).overwrite_output()
     words = (word for word in COMMON if word != "-nostdin")
     return [ffmpeg_path(), *words, "-loglevel", "error", *output.get_args()]

@@ -21,6 +21,8 @@ FPS = 25
 MAX_SIDE = 4096
 MAX_PIXELS = 4096 * 2304
 MAX_SECONDS = 600.0
+"""Of a video. A speech may be as long as `MAX_SPEECH_SECONDS`."""
+MAX_SPEECH_SECONDS = 3600.0
 _VIDEO_DECODERS = (
     "h264,hevc,libdav1d,av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,mpeg2video,mpeg1video,mjpeg,prores,dvvideo,h263"
 )
@@ -176,7 +178,7 @@ def probe_audio(path: Path) -> AudioInfo:
     if audio is None or not audio.times:
         raise InputRefusedError("no_audio", "The file has no sound.", "Give a file with a voice in it.")
     start = _first_shown(path, family, "a:0")
-    _check_length(audio.stop - start, told, streams, start)
+    _check_length(audio.stop - start, told, streams, start, MAX_SPEECH_SECONDS)
     return AudioInfo(family.name, audio.stop - start, audio.codec, audio.sample_rate, start)
 
 
@@ -229,11 +231,13 @@ def _check_size(video: Stream) -> None:
         raise _truncated("Its picture size is unknown.")
 
 
-def _check_length(duration: float, told: Description, streams: list[Stream], origin: float) -> None:
-    if duration > MAX_SECONDS:
+def _check_length(
+    duration: float, told: Description, streams: list[Stream], origin: float, most: float = MAX_SECONDS
+) -> None:
+    if duration > most:
         raise InputRefusedError(
             "media_too_large",
-            f"It is {duration / 60:.1f} minutes long; {MAX_SECONDS / 60:.0f} minutes is the most.",
+            f"It is {duration / 60:.1f} minutes long; {most / 60:.0f} minutes is the most.",
             "Cut out the part you need.",
         )
     reached = max(stream.stop for stream in streams) - origin
