@@ -47,11 +47,11 @@ class Limits:
 
 def limits_of(session: Session, settings: Settings, tenant_id: str) -> Limits:
     """The tenant's own limits, the platform's where it has none."""
-    own = session.get(Quota, tenant_id)
+    own = session.get(Quota, tenant_id) or Quota()
     return Limits(
-        stored_bytes=_first(own and own.max_stored_bytes, settings.quota_stored_bytes),
-        video_seconds=_first(own and own.max_video_seconds, settings.quota_video_seconds),
-        live_jobs=_first(own and own.max_live_jobs, settings.quota_live_jobs),
+        stored_bytes=_first(own.max_stored_bytes, settings.quota_stored_bytes),
+        video_seconds=_first(own.max_video_seconds, settings.quota_video_seconds),
+        live_jobs=_first(own.max_live_jobs, settings.quota_live_jobs),
     )
 
 

@@ -50,10 +50,10 @@ def used_between(session: Session, tenant_id: str, since: float, until: float) -
     )
     renders, seconds_made = session.execute(videos).one()
     return Use(
-        stages=[StageUse(stage, count, round(total, 3)) for stage, count, total in stages],
+        stages=[StageUse(stage, count, round(total or 0.0, 3)) for stage, count, total in stages],
         jobs=session.scalar(jobs.where(*ended)) or 0,
         renders=renders,
-        video_seconds=round(seconds_made, 3),
+        video_x,
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.jobs.tables import Event, Job
+from core.webhooks.record import fan_out
 
 FINAL_EVENTS = frozenset({"job.succeeded", "job.failed", "job.rejected", "job.cancelled", "job.expired"})
 """After one of these nothing follows, unless the job is retried."""
@@ -25,9 +26,10 @@ class JobEvent:
 
 
 def append(session: Session, job: Job, event_type: str, **data: Any) -> None:
-    """Record an event of `job` in the caller's transaction."""
+    """Record an event of `job`, and the webhook messages about it, in the caller's transaction."""
     session.add(Event(tenant_id=job.tenant_id, job_id=job.id, type=event_type, data=data))
     session.flush()
+    fan_out(session, job.tenant_id, event_type, {"job": job.id, "kind": job.kind, "subject": job.subject_id, **data})
 
 
 def read_after(session: Session, job_id: str, last_id: int, limit: int = 100) -> list[JobEvent]:

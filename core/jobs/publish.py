@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core.jobs.steps import changed
-from core.jobs.tables import Identity, Render
+from core.jobs.tables import Identity, Render, Umf
 
 
 def publish_bundle(session: Session, identity_id: str, key: str, size: int, sha256: str) -> bool:
@@ -23,3 +23,9 @@ def publish_video(session: Session, render_id: str, key: str, size: int, sha256:
     pointer = update(Render).where(Render.id == render_id, kept)
     values = {"output_key": key, "output_size": size, "output_sha256": sha256, "result": result}
     return changed(session, pointer.values(values)) == 1
+
+
+def publish_umf(session: Session, umf_id: str, key: str, size: int, sha256: str) -> bool:
+    """Point the tenant's motion field at its file."""
+    pointer = update(Umf).where(Umf.id == umf_id)
+    return changed(session, pointer.values(object_key=key, object_size=size, object_sha256=sha256)) == 1
