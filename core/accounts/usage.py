@@ -53,7 +53,7 @@ def used_between(session: Session, tenant_id: str, since: float, until: float) -
         stages=[StageUse(stage, count, round(total or 0.0, 3)) for stage, count, total in stages],
         jobs=session.scalar(jobs.where(*ended)) or 0,
         renders=renders,
-        video_x,
+        video_seconds=round(seconds_made or 0.0, 3),
     )
 
 
