@@ -17,6 +17,7 @@ from api.health.endpoints import router as health
 from api.health.metrics import Metrics
 from api.identities.endpoints import router as identities
 from api.jobs.endpoints import router as jobs
+from api.objects.endpoints import router as objects
 from api.problems import Problem, install
 from api.renders.endpoints import router as renders
 from api.umfs.endpoints import router as umfs
@@ -40,7 +41,7 @@ def create_app(platform: Platform) -> FastAPI:
     install(app)
     app.middleware("http")(_observe)
     versioned = APIRouter(prefix="/v1")
-    for router in (uploads, identities, renders, jobs, umfs, health):
+    for router in (uploads, objects, identities, renders, jobs, umfs, health):
         versioned.include_router(router)
     app.include_router(versioned)
     app.include_router(health, include_in_schema=False)  # where probes look

@@ -9,13 +9,15 @@ from pathlib import Path
 from sqlalchemy import select
 
 from api.deps import Platform
-from core.jobs.access import create_key, create_tenant, tenant_of_key
+from core.accounts.keys import create_key, create_tenant, tenant_of_key
 from core.jobs.database import Database
 from core.jobs.tables import Tenant
 from core.settings import Settings
-from core.storage import LocalStore
+from core.storage import open_store
 
 KEY_FILE = "api-key"
+API_PATIENCE_SECONDS = 5.0
+"""How long a request waits for an object store that is away, before it is answered 503."""
 _SECRET_FILE = "secret"  # noqa: S105 - the name of a file
 
 
@@ -27,7 +29,7 @@ def open_platform(settings: Settings) -> Platform:
     secret_key = settings.secret_key.get_secret_value() or _kept(data / _SECRET_FILE, secrets.token_hex(32))
     database = Database(settings.database)
     database.migrate()
-    return Platform(settings, database, LocalStore(settings.objects_dir), secret_key)
+    return Platform(settings, database, open_store(settings, secret_key, API_PATIENCE_SECONDS), secret_key)
 
 
 def first_key(platform: Platform) -> str:

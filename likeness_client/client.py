@@ -56,6 +56,7 @@ class Client:
         self._http = httpx.Client(
             base_url=url.rstrip("/"), headers={"Authorization": f"Bearer {api_key}"}, timeout=timeout_s
         )
+        self._files = httpx.Client(timeout=timeout_s)  # for targets of uploads: they must not be told the key
 
     def __enter__(self) -> Client:
         return self
@@ -68,32 +69,58 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        self._files.close()
 
-    def upload(self, path: Path, on_progress: Callable[[float], None] | None = None) -> str:
-        """Send a file, streamed. Returns the upload's id.
+    def upload(
+        self, path: Path, on_progress: Callable[[float], None] | None = None, *, resume: str | None = None
+    ) -> str:
+        """Send a file, streamed; a large one in parts. Returns the upload's id.
 
         Args:
             path: a video or audio file.
             on_progress: called with the fraction sent, 0..1.
+            resume: an upload of the same file that was broken off: parts that arrived are not sent again.
         """
-        size, digest = path.stat().st_size, _sha256(path)
-        body = {"filename": path.name, "content_type": _content_type(path), "size": size, "sha256": digest}
-        made = self._create("/v1/uploads", body)
-        target = made["put"]
-
-        def chunks() -> Iterator[bytes]:
-            sent = 0
-            with path.open("rb") as file:
-                while chunk := file.read(CHUNK):
-                    yield chunk
-                    sent += len(chunk)
-                    if on_progress is not None:
-                        on_progress(sent / size)
-
-        headers = {**target["headers"], "Content-Length": str(size)}
-        self._call(target["method"], target["url"], stream=chunks, headers=headers)
+        if resume is not None:
+            made = self._get(f"/v1/uploads/{resume}")
+        else:
+            size, digest = path.stat().st_size, _sha256(path)
+            body = {"filename": path.name, "content_type": _content_type(path), "size": size, "sha256": digest}
+            made = self._create("/v1/uploads", body)
+        whole = [{**made["put"], "offset": 0, "size": made["size"], "stored": False}] if made["put"] else []
+        sent = 0
+        for piece in made["parts"] or whole:
+            if not piece["stored"]:
+                self._send(path, piece, sent, made["size"], on_progress)
+            sent += piece["size"]
+            if on_progress is not None and made["size"]:
+                on_progress(sent / made["size"])
         self._call("POST", f"/v1/uploads/{made['id']}/complete")
         return str(made["id"])
+
+    def _send(
+        self,
+        path: Path,
+        piece: Mapping[str, Any],
+        sent: int,
+        size: int,
+        on_progress: Callable[[float], None] | None,
+    ) -> None:
+        """PUT `size` bytes of the file from `offset` to the target, which may be on another server."""
+
+        def chunks() -> Iterator[bytes]:
+            left = piece["size"]
+            with path.open("rb") as file:
+                file.seek(piece["offset"])
+                while left and (chunk := file.read(min(CHUNK, left))):
+                    yield chunk
+                    left -= len(chunk)
+                    if on_progress is not None:
+                        on_progress((sent + piece["size"] - left) / size)
+
+        headers = {**piece["headers"], "Content-Length": str(piece["size"])}
+        url = self._http.base_url.join(piece["url"])
+        self._call(piece["method"], str(url), stream=chunks, headers=headers, http=self._files)
 
     def create_identity(
         self,
@@ -261,7 +288,13 @@ class Client:
                 return
 
     def _call(
-        self, method: str, path: str, *, stream: Callable[[], Iterator[bytes]] | None = None, **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        stream: Callable[[], Iterator[bytes]] | None = None,
+        http: httpx.Client | None = None,
+        **options: Any,
     ) -> httpx.Response:
         """One call, tried again while the server is away. Every call of this client may be repeated."""
         pause = FIRST_PAUSE_SECONDS
@@ -269,7 +302,7 @@ class Client:
             if stream is not None:
                 options["content"] = stream()
             try:
-                answer = self._http.request(method, path, **options)
+                answer = (http or self._http).request(method, path, **options)
             except httpx.TransportError as error:
                 if left == 0:
                     raise ServerUnreachableError(f"no answer from {self._http.base_url}: {error}") from error
@@ -285,7 +318,8 @@ class Client:
         destination.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         try:
-            with self._http.stream("GET", path) as answer:
+            # The answer is a link to another server, perhaps; httpx does not send the key there.
+            with self._http.stream("GET", path, follow_redirects=True) as answer:
                 if answer.status_code != 200:
                     answer.read()
                     _check(answer)

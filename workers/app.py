@@ -20,7 +20,7 @@ from celery import Celery, signals
 
 from core.jobs.database import Database
 from core.settings import Settings
-from core.storage import LocalStore
+from core.storage import open_store
 from workers.lifeline import end_with_parent
 from workers.logs import configure_logs
 from workers.pipeline import LoadPipeline
@@ -147,7 +147,7 @@ def _register(
             runners[os.getpid()] = StageRunner(
                 settings,
                 Database(settings.database),
-                LocalStore(settings.objects_dir),
+                open_store(settings),
                 load_pipeline(),
                 owner=f"{name}:{os.getpid()}",
                 stop_requested=stop_flag.exists,

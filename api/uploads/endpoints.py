@@ -1,8 +1,8 @@
-"""`/uploads`: three steps, create, PUT, complete."""
+"""`/uploads`: three steps, create, PUT to the target or targets, complete."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
@@ -18,32 +18,23 @@ router = APIRouter(prefix="/uploads", tags=["uploads"])
 def create_upload(
     body: UploadCreate, platform: PlatformDep, tenant: TenantDep, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
-    """Announce a file. The answer says where to PUT its bytes."""
+    """Announce a file. The answer says where to PUT its bytes: whole, or a large one in parts."""
 
     def create(session: Session) -> Answer:
-        return Answer(201, service.describe(service.create(session, platform, tenant, body)).model_dump())
+        return Answer(201, service.describe(platform, service.create(session, platform, tenant, body)).model_dump())
 
     return create_once(platform, tenant, "POST /uploads", idempotency_key, body, create)
 
 
 @router.get("/{upload_id}")
 def get_upload(upload_id: Identifier, platform: PlatformDep, tenant: TenantDep) -> UploadOut:
-    """One upload."""
+    """One upload, with fresh targets while it waits; `stored` says which parts need not be sent again."""
     with platform.database.read() as session:
-        return service.describe(service.find(session, tenant, upload_id))
-
-
-@router.put(
-    "/{upload_id}/content",
-    openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},
-)
-async def put_content(upload_id: Identifier, request: Request, platform: PlatformDep, tenant: TenantDep) -> UploadOut:
-    """Send the bytes. They are refused unless they have the announced size and sha256."""
-    return service.describe(await service.receive(platform, tenant, upload_id, request.stream()))
+        upload = service.find(session, tenant, upload_id)
+    return service.describe(platform, upload)
 
 
 @router.post("/{upload_id}/complete")
 def complete_upload(upload_id: Identifier, platform: PlatformDep, tenant: TenantDep) -> UploadOut:
-    """Confirm that the bytes are here. Can be repeated."""
-    with platform.database.write() as session:
-        return service.describe(service.complete(session, platform, tenant, upload_id))
+    """Confirm that all bytes were sent. Size and sha256 of what lies in the store are checked. Can be repeated."""
+    return service.describe(platform, service.complete(platform, tenant, upload_id))

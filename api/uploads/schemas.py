@@ -29,22 +29,35 @@ class UploadCreate(BaseModel):
 
 
 class PutTarget(BaseModel):
-    """Where to send the bytes. A path is relative to the API's address and wants the API key; a URL wants neither."""
+    """Where to send the bytes, with exactly these headers and a Content-Length, and without an API key.
+
+    A path is relative to the API's address. The target is valid for an hour; reading the upload gives a fresh one.
+    """
 
     method: Literal["PUT"] = "PUT"
     url: str
     headers: dict[str, str]
 
 
+class PartTarget(PutTarget):
+    """Where to send the bytes `offset ... offset + size - 1` of the file."""
+
+    number: int = Field(description="1, 2, ...")
+    offset: int
+    size: int = Field(description="Bytes.")
+    stored: bool = Field(description="Whether this part is here already; sent again, it replaces what is here.")
+
+
 class UploadOut(BaseModel):
     """An upload."""
 
     id: str
-    state: Literal["awaiting", "stored", "complete"]
+    state: Literal["awaiting", "complete", "expired"]
     filename: str
     content_type: str
     size: int
     sha256: str
-    put: PutTarget | None = Field(description="Where to send the bytes; null once they are here.")
+    put: PutTarget | None = Field(description="Where to send the whole file; null for one in parts, and at the end.")
+    parts: list[PartTarget] = Field(description="Where to send a large file, part by part, in any order.")
     created_at: float
     completed_at: float | None

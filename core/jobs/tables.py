@@ -71,9 +71,11 @@ class Upload(Base):
 
     __tablename__ = "upload"
     __table_args__ = (
-        CheckConstraint("state IN ('awaiting', 'stored', 'complete')", name="state"),
+        CheckConstraint("state IN ('awaiting', 'complete', 'expired')", name="state"),
         CheckConstraint("size >= 0", name="size"),
+        CheckConstraint("(part_upload IS NULL) = (part_bytes IS NULL)", name="parts"),
         Index("ix_upload_tenant_id_id", "tenant_id", "id"),
+        Index("ix_upload_state", "state"),
     )
     id: Mapped[str] = mapped_column(_ID, primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"))
@@ -83,6 +85,10 @@ class Upload(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
     object_key: Mapped[str] = mapped_column(String(512))
+    part_upload: Mapped[str | None] = mapped_column(String(300))
+    """The store's id of an upload in parts; null where the file comes whole."""
+    part_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Bytes of each part but the last."""
     created_at: Mapped[float] = mapped_column(default=database_now())
     completed_at: Mapped[float | None]
     removed_at: Mapped[float | None]

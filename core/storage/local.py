@@ -97,8 +97,8 @@ class LocalStore:
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
-    def list(self, prefix: str) -> Iterator[ListedObject]:
-        """See `ObjectStore.list`."""
+    def objects(self, prefix: str) -> Iterator[ListedObject]:
+        """See `ObjectStore.objects`."""
         data = self.root / "data"
         now = time.time()
         for path in sorted(data.rglob("*")):

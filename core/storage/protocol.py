@@ -123,7 +123,7 @@ class ObjectStore(Protocol):
     def delete(self, key: str) -> None:
         """Remove the object; nothing happens where there is none."""
 
-    def list(self, prefix: str) -> Iterator[ListedObject]:
+    def objects(self, prefix: str) -> Iterator[ListedObject]:
         """All objects whose keys start with `prefix` (`""`: all)."""
 
     def put_target(self, key: str, size: int, sha256: str, content_type: str, seconds: float) -> Target:
@@ -159,12 +159,17 @@ class ObjectStore(Protocol):
         """
 
 
+def is_key(text: str) -> bool:
+    """Whether it is a key: parts of letters, digits, `_`, `-`, `.`, none of which starts with a dot."""
+    return len(text) <= MAX_KEY_LENGTH and _KEY.fullmatch(text) is not None
+
+
 def check_key(key: str) -> str:
-    """The key itself, if it is one: parts of letters, digits, `_`, `-`, `.`, none of which starts with a dot.
+    """The key itself, if it is one.
 
     Raises:
         ValueError: our own mistake; keys are never made from a user's text.
     """
-    if len(key) > MAX_KEY_LENGTH or not _KEY.fullmatch(key):
+    if not is_key(key):
         raise ValueError(f"not an object key: {key!r}")
     return key

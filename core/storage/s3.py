@@ -111,8 +111,8 @@ class S3Store:
         with contextlib.suppress(ObjectMissingError):
             self._patience().call(check_key(key), lambda: self._client.delete_object(**self._at(key)))
 
-    def list(self, prefix: str) -> Iterator[ListedObject]:
-        """See `ObjectStore.list`."""
+    def objects(self, prefix: str) -> Iterator[ListedObject]:
+        """See `ObjectStore.objects`."""
         more: dict[str, str] = {}
         while True:
             asked = {"Bucket": self._bucket, "Prefix": prefix, **more}

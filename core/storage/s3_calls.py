@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, IncompleteReadError
 
 from core.errors import LikenessError
 from core.settings import Settings
@@ -20,7 +20,8 @@ READ_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 _MISSING = frozenset({"404", "NoSuchKey", "NoSuchUpload"})
-_BUSY = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "RequestTimeTooSkewed"})
+_BUSY = frozenset({"ConditionalRequestConflict", "InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown"})
+_BROKEN = (ConnectionError, HTTPClientError, IncompleteReadError)
 
 Answer = TypeVar("Answer")
 
@@ -92,7 +93,7 @@ class Patience:
 
 def as_ours(error: BotoCoreError | ClientError, key: str) -> LikenessError:
     """The typed error for what botocore raised about `key`."""
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, _BROKEN):
         return StorageUnavailableError()
     if not isinstance(error, ClientError):
         return StorageRefusedError(type(error).__name__)

@@ -17,8 +17,8 @@ from sqlalchemy import text
 from api.app import create_app
 from api.bootstrap import open_platform
 from api.deps import Platform
-from core.jobs import claims, lease
 from core.accounts.keys import create_key, create_tenant
+from core.jobs import claims, lease
 from core.jobs.kinds import QUEUES
 from core.jobs.publish import publish_bundle
 from core.jobs.tables import Base
@@ -67,6 +67,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Platform,
     settings = load_settings(
         data_dir=tmp_path_factory.mktemp("platform"),
         max_upload_bytes=10_000,
+        part_bytes=4096,
         event_stream_seconds=1,
         event_poll_seconds=0.05,
     )
@@ -84,7 +85,7 @@ def platform(opened: tuple[Platform, TestClient]) -> Platform:
         session.execute(text("PRAGMA defer_foreign_keys = ON"))
         for table in Base.metadata.tables.values():
             session.execute(table.delete())
-    for folder in ("objects/data", "objects/sums", "umfs", "incoming"):
+    for folder in ("objects/data", "objects/sums", "objects/parts", "umfs"):
         shutil.rmtree(platform.settings.data_dir / folder, ignore_errors=True)
         (platform.settings.data_dir / folder).mkdir()
     return platform
