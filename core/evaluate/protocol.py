@@ -28,7 +28,7 @@ from core.evaluate.scores import Scores
 from core.media.encode import VideoWriter
 from core.progress import StageContext
 from core.provenance.label import DisclosureLabel
-from core.render.speech import open_synthesiser
+from core.render.scene import open_synthesiser
 from core.render.synthesis import Frame, Motion, Stopwatch, synthesise
 
 STAGE = "evaluate"

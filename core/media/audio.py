@@ -61,7 +61,8 @@ def decode_audio(path: Path, *, rate: int = SPEECH_RATE_HZ, origin_s: float | No
     if samples.size == 0:
         raise InputRefusedError("no_audio", "The sound stream holds no samples.", "Record it with a microphone.")
     sane = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float32, copy=False)
-    return np.clip(sane, -1.0, 1.0, out=sane)  # an hour of speech is 230 MB: one copy of it is enough
+    np.clip(sane, -1.0, 1.0, out=sane)  # an hour of speech is 230 MB: one copy of it is enough
+    return np.asarray(sane, np.float32)
 
 
 def loud_seconds(samples: Samples, rate: int = SPEECH_RATE_HZ) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import wave
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,35 +11,14 @@ import pytest
 
 from core.bundle import read_bundle
 from core.clip.layout import Clip
-from core.errors import BundleError, CancelledError, InputRefusedError, LikenessError, MissingModelError, UsageError
+from core.errors import BundleError, CancelledError, InputRefusedError, LikenessError, UsageError
 from core.media.audio import decode_audio
 from core.media.decode import decode_frames
 from core.media.probe import probe, probe_picture
-from core.models import locate
 from core.progress import StageContext
 from core.render import render_speech
-from core.render.speech import prepare_speech
-
-RATE = 16_000
-
-
-def write_speech(path: Path, seconds: float, level: float = 0.3) -> Path:
-    """A buzz that comes and goes four times a second, as syllables do."""
-    t = np.arange(round(seconds * RATE)) / RATE
-    samples = level * np.sign(np.sin(2 * np.pi * 120 * t)) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t))
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes((32767 * samples).astype("<i2").tobytes())
-    return path
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        locate("whisper_tiny_en")
-    except MissingModelError:
-        pytest.skip("the speech encoder is not on this machine: likeness models fetch")
-    return write_speech(tmp_path_factory.mktemp("speech") / "speech.wav", 1.5)
+from core.render.hearing import prepare_speech
+from tests.core.render.conftest import RATE, write_speech
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,79 @@
+"""Speech as an avatar hears it: encoded once for the whole recording, and kept in a file for whoever makes frames.
+
+Knows no avatar and no pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from core.clip.speech import encode_speech, reduce_speech, speech_windows
+from core.media.audio import check_speech_level, decode_audio
+from core.render.driving import SAMPLE_RATE, fade_to_silence, frame_count, voice_gate
+
+_PADDING_STEPS = 50
+"""1 s of silence before and after the speech, so that the first and last windows hear silence and not nothing."""
+_QUIET_STEPS = slice(10, 40)
+"""Steps of the padding far enough from its ends: what silence sounds like to the encoder beside this voice."""
+
+
+@dataclass(frozen=True)
+class DrivingSpeech:
+    """Speech as the avatar hears it."""
+
+    features: npt.NDArray[np.float32]
+    """[n, 64] at 50 Hz, silence faded in where nobody speaks."""
+    zero: int
+    """Index in `features` of time 0."""
+    frames: int
+    """Frames that cover the speech."""
+
+    def windows(self, frame: int) -> npt.NDArray[np.float32]:
+        """[8, 16, 64] around one frame; frames past the end hear silence."""
+        return np.asarray(speech_windows(self.features, self.zero, np.array([frame]))[0], np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write a file that appears in one piece."""
+        partial = path.with_name(path.name + ".partial")
+        told = {"zero": str(self.zero), "frames": str(self.frames)}
+        save_file({"features": np.ascontiguousarray(self.features)}, partial, metadata=told)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> DrivingSpeech:
+        """What `save` wrote."""
+        with safe_open(path, framework="numpy") as file:
+            told = file.metadata()
+            return cls(file.get_tensor("features"), int(told["zero"]), int(told["frames"]))
+
+
+def hear(audio: Path) -> DrivingSpeech:
+    """Decode and encode a recording, in any format that `core.media` reads.
+
+    Raises:
+        UsageError: `file_not_found`.
+        InputRefusedError: `audio_silent`, `no_audio`, or what `core.media` says of a file that it can't read.
+    """
+    samples = decode_audio(audio)
+    check_speech_level(samples)
+    return prepare_speech(samples)
+
+
+def prepare_speech(samples: npt.NDArray[np.float32]) -> DrivingSpeech:
+    """Encode a recording for driving.
+
+    Args:
+        samples: [n] float32, 16 kHz mono.
+    """
+    padding = np.zeros(_PADDING_STEPS * SAMPLE_RATE // 50, np.float32)
+    padded = np.concatenate([padding, samples, padding])
+    features = reduce_speech(encode_speech(padded))
+    silence = np.concatenate([features[_QUIET_STEPS], features[len(features) - _PADDING_STEPS :][_QUIET_STEPS]]).mean(0)
+    gate = voice_gate(padded)[: len(features)]
+    return DrivingSpeech(fade_to_silence(features, gate, silence), _PADDING_STEPS, frame_count(len(samples)))
