@@ -10,7 +10,7 @@ AUDIO ?=
 PROFILE ?= draft
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint stack clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ lint: setup  ## Style, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+stack: $(STAMP)  ## Postgres, Valkey and SeaweedFS (S3) on this machine, for `likeness serve` in production mode
+	$(BIN)/likeness stack
 
 clean:  ## Remove what the targets above made
 	rm -rf $(VENV) build core/splat/native/lib out

