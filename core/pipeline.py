@@ -13,20 +13,44 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from core.bundle import UmfReference, package_avatar
 from core.clip import ClipOptions, build_clip, inspect_clip
+from core.clip.intake import plan_clip
 from core.clip.layout import Clip
-from core.errors import UsageError
+from core.clip.plan_file import has_plan, read_plan, write_plan
+from core.errors import InputRefusedError, UsageError
 from core.learn.adaptation import WorkFolder, learn_face, learn_fuse, learn_mouth, load_avatar
+from core.learn.corpus import read_corpus
+from core.learn.motion_prior import PriorSchedule
+from core.learn.pretraining import pretrain
 from core.learn.profiles import profile
 from core.learn.umf import find_umf
 from core.progress import StageContext
 from core.render import render_speech
+from core.render.scene import Look
+from core.render.segments import Measured, join_segments, listen, segment_borders, synthesise_segment
 from core.splat import backend_name
 from core.splat.torch_threads import single_torch_thread
 
-ADAPT_STAGES = ("preprocess", "face", "mouth", "fuse", "package")
+ADAPT_STAGES = ("intake", "preprocess", "adapt-face", "adapt-mouth", "fuse", "package")
+ADAPT_FILES = {
+    "intake": ("intake",),
+    "preprocess": ("clip",),
+    "adapt-face": ("face.safetensors",),
+    "adapt-mouth": ("mouth.safetensors",),
+    "fuse": ("avatar.safetensors",),
+    "package": (),
+}
+"""What each stage leaves in the work folder for those after it."""
+ADAPT_CHECKPOINTS = {
+    "adapt-face": ("face.checkpoint.safetensors", "face.jsonl"),
+    "adapt-mouth": ("mouth.checkpoint.safetensors", "mouth.jsonl"),
+}
+"""What a stage that was cut off goes on from, in the work folder."""
+_COUNTED_AS = {"intake": "preprocess", "adapt-face": "face", "adapt-mouth": "mouth"}
+"""The names under which the JSON of `likeness adapt` counts seconds."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +78,7 @@ def adapt_stage(
     stage took, over all its attempts, end up in `workdir/seconds.json`.
 
     Raises:
-        InputRefusedError: the clip can't be used (stage `preprocess`).
+        InputRefusedError: the clip can't be used (stages `intake` and `preprocess`).
         UsageError: the options don't fit together.
         CancelledError: after a checkpoint was written.
     """
@@ -68,21 +92,25 @@ def adapt_stage(
         with single_torch_thread():
             _run_stage(stage, video, work, bundle, options, context)
     finally:
-        _add_seconds(workdir, stage, time.monotonic() - started)
+        _add_seconds(workdir, _COUNTED_AS.get(stage, stage), time.monotonic() - started)
 
 
 def _run_stage(
     stage: str, video: Path, work: WorkFolder, bundle: Path, options: AdaptOptions, context: StageContext
 ) -> None:
     chosen = profile(options.profile)
-    if stage == "preprocess":
+    wanted = ClipOptions(size=chosen.size, start_s=options.start_s, seconds=options.seconds)
+    planned = work.root / "intake"
+    if stage == "intake":
+        if not has_plan(planned):
+            write_plan(plan_clip(video, wanted, context), planned)
+    elif stage == "preprocess":
         if not (work.clip / "clip.json").exists():
             shutil.rmtree(work.clip, ignore_errors=True)
-            wanted = ClipOptions(size=chosen.size, start_s=options.start_s, seconds=options.seconds)
-            build_clip(video, work.clip, wanted, context)
-    elif stage == "face":
+            build_clip(video, work.clip, wanted, context, read_plan(planned, video))
+    elif stage == "adapt-face":
         learn_face(work, chosen, find_umf(options.umf), options.seed, context)
-    elif stage == "mouth":
+    elif stage == "adapt-mouth":
         learn_mouth(work, chosen, options.seed, context)
     elif stage == "fuse":
         learn_fuse(work, chosen, options.seed, context)
@@ -170,6 +198,110 @@ def render(bundle: Path, audio: Path, output: Path, options: RenderOptions, cont
         return render_speech(bundle, audio, output, size=size, background=background, label=label, context=context)
 
 
+RENDER_STAGES = ("speech", "synthesise", "mux")
+
+
+@dataclass(frozen=True)
+class RenderStage:
+    """What one stage of a render works on. Files in `workdir` carry the state between them."""
+
+    stage: str
+    """One of `RENDER_STAGES`."""
+    segment: int
+    """Which part of `synthesise`, 0 ... n - 1; 0 in the other stages."""
+    bundle: Path
+    audio: Path
+    workdir: Path
+    output: Path
+    """Where `mux` puts the MP4."""
+    segment_seconds: float
+
+    def files(self) -> tuple[str, ...]:
+        """What the stage leaves in the work folder for those after it."""
+        return {
+            "speech": ("speech.safetensors", "speech.json"),
+            "synthesise": (f"segment-{self.segment}.mp4", f"segment-{self.segment}.json"),
+            "mux": (),
+        }[self.stage]
+
+
+def render_stage(asked: RenderStage, options: RenderOptions, context: StageContext) -> dict[str, object]:
+    """Run one stage of a render; a finished one returns at once.
+
+    Returns:
+        `speech`: `{"frames", "segments"}`; `synthesise`: `{"frames", "model_seconds", "seconds"}`; `mux`: what `render`
+        does, but for `output`.
+
+    Raises:
+        As `render`.
+    """
+    asked.workdir.mkdir(parents=True, exist_ok=True)
+    look, speech = Look(options.size, options.background, options.label), asked.workdir / "speech.safetensors"
+    if asked.stage == "mux":
+        told = _read_json(asked.workdir / "speech.json")
+        numbers = range(int(told["segments"]))
+        films = [asked.workdir / f"segment-{number}.mp4" for number in numbers]
+        measured = [Measured(**_read_json(film.with_suffix(".json"))) for film in films]
+        return join_segments(films, measured, asked.audio, asked.output)
+    record = asked.workdir / asked.files()[1]
+    if not record.exists():
+        with single_torch_thread():
+            if asked.stage == "speech":
+                frames = listen(asked.bundle, asked.audio, speech, look, context)
+                made: dict[str, object] = {
+                    "frames": frames,
+                    "segments": len(segment_borders(frames, asked.segment_seconds)) - 1,
+                    "segment_seconds": asked.segment_seconds,
+                }
+            else:
+                told = _read_json(asked.workdir / "speech.json")
+                borders = segment_borders(told["frames"], told["segment_seconds"])
+                first, last = borders[asked.segment], borders[asked.segment + 1]
+                film = asked.workdir / asked.files()[0]
+                made = asdict(synthesise_segment(asked.bundle, speech, film, first, last, look, context))
+        record.write_text(json.dumps(made))
+    return dict(_read_json(record))
+
+
+PRETRAIN_STAGES = ("corpus", "prior")
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """What a user may choose about pre-training a universal motion field."""
+
+    iterations: int = 1500
+    seed: int = 0
+
+
+def pretrain_stage(
+    stage: str, corpus: Path, workdir: Path, output: Path, options: PretrainOptions, context: StageContext
+) -> dict[str, object]:
+    """Run one of `PRETRAIN_STAGES`: `corpus` tracks the clips (kept in `workdir/tracks`), `prior` trains the field.
+
+    Returns:
+        `corpus`: `{"clips", "refused"}`; `prior`: the report of `core.learn.pretraining.pretrain`, but for `umf`.
+
+    Raises:
+        UsageError: `corpus_empty`.
+        InputRefusedError: `corpus_refused`: none of the clips can be used.
+    """
+    tracks = workdir / "tracks"
+    with single_torch_thread():
+        if stage == "corpus":
+            clips, refused = read_corpus(corpus, tracks, context)
+            if not clips:
+                raise InputRefusedError(
+                    "corpus_refused",
+                    f"None of the {len(refused)} clips can be used: {', '.join(sorted(set(refused.values())))}.",
+                    "Check them one by one with `likeness inspect`.",
+                )
+            return {"clips": len(clips), "refused": refused}
+        schedule = PriorSchedule(iterations=options.iterations)
+        report = pretrain(corpus, output, workdir, schedule, options.seed, context)
+    return {name: value for name, value in report.items() if name != "umf"}
+
+
 def inspect(video: Path, options: AdaptOptions, context: StageContext) -> dict[str, object]:
     """What we would make of this clip: verdict, codes, measurements; no training.
 
@@ -210,6 +342,11 @@ def _claim(workdir: Path, video: Path, options: AdaptOptions, *, resume: bool) -
             )
     workdir.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(mine))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(path.read_text())
+    return told
 
 
 def _seconds(workdir: Path) -> dict[str, float]:

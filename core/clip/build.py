@@ -57,7 +57,9 @@ class Sighting:
     """[T]"""
 
 
-def build_clip(video: Path, folder: Path, options: ClipOptions, context: StageContext) -> Clip:
+def build_clip(
+    video: Path, folder: Path, options: ClipOptions, context: StageContext, plan: Plan | None = None
+) -> Clip:
     """Make the clip's folder from a video file.
 
     Args:
@@ -65,6 +67,7 @@ def build_clip(video: Path, folder: Path, options: ClipOptions, context: StageCo
         folder: made here; `clip.json` is written last.
         options: which part, at which size.
         context: progress is reported as stage `preprocess`.
+        plan: what `plan_clip` decided about this video with these options; None asks it here.
 
     Raises:
         InputRefusedError: `no_face`, `several_faces`, `face_too_small`, `face_leaves_frame`, `clip_too_short`,
@@ -73,7 +76,7 @@ def build_clip(video: Path, folder: Path, options: ClipOptions, context: StageCo
         CancelledError: as the context says.
     """
     context.report(STAGE, 0.0)
-    plan = plan_clip(video, options, context)
+    plan = plan or plan_clip(video, options, context)
     context.report(STAGE, 0.15)
     folder.mkdir(parents=True, exist_ok=True)
     working = folder / ("frames.npy" if options.size == WORKING_SIDE else "frames.partial.npy")
