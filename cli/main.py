@@ -12,7 +12,7 @@ from core.errors import LikenessError
 
 COMMANDS = (
     "adapt", "render", "evaluate", "pretrain", "bench", "serve", "worker", "client", "doctor", "models", "sample",
-    "demo", "stack",
+    "demo", "stack", "sweep",
 )  # fmt: skip
 
 

@@ -13,16 +13,20 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.errors import LikenessError
 from core.jobs.clock import database_now
 from core.jobs.database import Database
 from core.jobs.outbox import Publish, relay_once
 from core.jobs.reaper import reap, sweep
 from core.jobs.states import JobState
+from core.jobs.storage_sweep import sweep_storage
 from core.jobs.tables import Identity, Job
 from core.settings import Settings
+from core.storage import open_store
 from workers.workfolder import job_of
 
 SWEEP_SECONDS = 60.0
+STORAGE_SWEEP_SECONDS = 3600.0
 KEEP_WORK_SECONDS = 7 * 24 * 3600.0
 """A failed or cancelled job can go on from its checkpoint for so long."""
 
@@ -38,6 +42,11 @@ class Background:
             self._thread("relay", settings.relay_seconds, lambda: relay_once(database, publish)),
             self._thread("reaper", settings.reaper_seconds, lambda: reap(database, settings.rehint_seconds)),
             self._thread("sweeper", SWEEP_SECONDS, lambda: sweep_all(settings, database)),
+            self._thread(
+                "storage sweeper",
+                STORAGE_SWEEP_SECONDS,
+                lambda: sweep_storage(settings, database, open_store(settings)),
+            ),
         ]
 
     def __enter__(self) -> Background:
@@ -55,7 +64,7 @@ class Background:
             while not self._stop.is_set():
                 try:
                     once()
-                except (SQLAlchemyError, OSError):
+                except (SQLAlchemyError, OSError, LikenessError):
                     _log.exception("pass failed", of=name)
                 self._stop.wait(every_seconds)
 
