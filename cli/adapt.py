@@ -51,7 +51,10 @@ def adapt(
     seconds: SecondsOption = 5.0,
     profile: ProfileOption = "standard",
     umf: Annotated[str, typer.Option("--umf", help="Universal motion field: base, a file, or none.")] = "base",
-    device: Annotated[str, typer.Option("--device", help="auto or cpu.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option("--device", help="What draws: auto (the CPU), cpu, or cuda (gsplat; not yet run on hardware)."),
+    ] = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
     workdir: Annotated[
         Path | None, typer.Option("--workdir", help="Keep the work here, so that --resume can go on from it.")

@@ -32,6 +32,7 @@ from core.render import render_speech
 from core.render.scene import Look
 from core.render.segments import Measured, join_segments, listen, segment_borders, synthesise_segment
 from core.splat import backend_name
+from core.splat.device import check_device, drawing_on
 from core.splat.torch_threads import single_torch_thread
 
 ADAPT_STAGES = ("intake", "preprocess", "adapt-face", "adapt-mouth", "fuse", "package")
@@ -64,6 +65,7 @@ class AdaptOptions:
     seconds: float = 5.0
     """How much of the shot to learn from."""
     device: str = "auto"
+    """What draws the Gaussians: `cpu`, `cuda` (through gsplat), or `auto`, which is the CPU."""
     umf: str = "base"
     """Universal motion field to start from: a shipped name, a file, or `none` (from scratch)."""
     seed: int = 0
@@ -84,12 +86,12 @@ def adapt_stage(
     """
     profile(options.profile)
     find_umf(options.umf)
-    _check_device(options.device)
+    check_device(options.device)
     workdir.mkdir(parents=True, exist_ok=True)
     work = WorkFolder(workdir)
     started = time.monotonic()
     try:
-        with single_torch_thread():
+        with single_torch_thread(), drawing_on(options.device):
             _run_stage(stage, video, work, bundle, options, context)
     finally:
         _add_seconds(workdir, _COUNTED_AS.get(stage, stage), time.monotonic() - started)
@@ -161,7 +163,7 @@ def summary(workdir: Path, bundle: Path, options: AdaptOptions, seconds_total: f
     return {
         "bundle": str(bundle),
         "profile": options.profile,
-        "device": f"cpu ({backend_name()})",
+        "device": "cuda (gsplat)" if options.device == "cuda" else f"cpu ({backend_name()})",
         "seconds_total": round(seconds_total, 2),
         "seconds": {name: round(value, 2) for name, value in _seconds(workdir).items()},
         "iterations": {
@@ -313,13 +315,6 @@ def inspect(video: Path, options: AdaptOptions, context: StageContext) -> dict[s
         raise UsageError("file_not_found", f"There is no file {video.name}.", "Check the path.")
     wanted = ClipOptions(size=profile(options.profile).size, start_s=options.start_s, seconds=options.seconds)
     return inspect_clip(video, wanted, context)
-
-
-def _check_device(device: str) -> None:
-    if device not in ("auto", "cpu"):
-        raise UsageError(
-            "device_unavailable", f"The device '{device}' can't be used here.", "Use --device cpu, or leave it out."
-        )
 
 
 def _claim(workdir: Path, video: Path, options: AdaptOptions, *, resume: bool) -> None:

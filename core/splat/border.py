@@ -5,16 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+MAX_ROWS = 2**31 - 1
+"""The kernels count Gaussians and points with 32 bits."""
 
-def check_tensor(name: str, tensor: Tensor, shape: tuple[int | None, ...], dtype: torch.dtype = torch.float32) -> None:
-    """Raise unless `tensor` is on the CPU and has this shape (None: any size) and dtype.
+
+def check_tensor(
+    name: str,
+    tensor: Tensor,
+    shape: tuple[int | None, ...],
+    dtype: torch.dtype = torch.float32,
+    *,
+    anywhere: bool = False,
+) -> None:
+    """Raise unless `tensor` is dense, on the CPU (or `anywhere`), and has this shape (None: any size) and dtype.
 
     Raises:
         TypeError: not a tensor, or of another dtype.
-        ValueError: another shape, or not on the CPU.
+        ValueError: another shape, sparse, not on the CPU, or more rows than the kernels count.
     """
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, not {type(tensor).__name__}")
+    if tensor.layout != torch.strided:
+        raise ValueError(f"{name} must be dense, not {tensor.layout}")
     fits = tensor.dim() == len(shape) and all(
         want is None or have == want for have, want in zip(tensor.shape, shape, strict=True)
     )
@@ -23,8 +35,21 @@ def check_tensor(name: str, tensor: Tensor, shape: tuple[int | None, ...], dtype
         raise ValueError(f"{name} must have shape [{wanted}], not {list(tensor.shape)}")
     if tensor.dtype != dtype:
         raise TypeError(f"{name} must be {dtype}, not {tensor.dtype}")
-    if tensor.device.type != "cpu":
+    if tensor.dim() and tensor.shape[0] > MAX_ROWS:
+        raise ValueError(f"{name} has {tensor.shape[0]} rows, the most is {MAX_ROWS}")
+    if tensor.device.type != "cpu" and not anywhere:
         raise ValueError(f"{name} must be on the CPU, not on {tensor.device}")
+
+
+def check_finite(what: str, **tensors: Tensor) -> None:
+    """Raise unless every number is finite; for what no kernel looks at.
+
+    Raises:
+        ValueError: NaN or infinity, with the name of the tensor.
+    """
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{what}: {name} holds NaN or infinity")
 
 
 def kernel_dtype(native: bool, first: Tensor) -> torch.dtype:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.splat import reference
-from core.splat.border import check_tensor, kernel_dtype, pointer
+from core.splat.border import check_finite, check_tensor, kernel_dtype, pointer
 from core.splat.library import Library, check_status, choose
 
 MAX_RESOLUTION = 2048
@@ -28,19 +28,21 @@ def encode_triplane(
         table: [3, L, T] float32; entries of a level beyond (resolution + 1)^2 are unused and get zero gradients.
         resolutions: [L] int32, cells along a side, 2..2048 each.
         bound: half side of the cube the grids span, metres.
-        backend: `native`, `torch`, or None for the best there is.
+        backend: `native`, `torch`, `cuda` (tiny-cuda-nn), or None for the best of the first two.
 
     Returns:
         [N, 3 * L] features, plane-major. Gradients flow to `table` and `points` (zero where clamped).
 
     Raises:
-        TypeError, ValueError: a wrong dtype, shape or size, a table too small, or NaN in `points`.
+        TypeError, ValueError: a wrong dtype, shape or size, a table too small, or NaN or infinity.
+        UsageError: `cuda_unavailable`, where `cuda` was asked for.
     """
-    library = choose(backend)
-    dtype = kernel_dtype(library is not None, points)
-    check_tensor("points", points, (None, 3), dtype)
-    check_tensor("table", table, (3, None, None), dtype)
-    check_tensor("resolutions", resolutions, (table.shape[1],), torch.int32)
+    on_cuda = backend == "cuda"
+    library = None if on_cuda else choose(backend)
+    dtype = torch.float32 if on_cuda else kernel_dtype(library is not None, points)
+    check_tensor("points", points, (None, 3), dtype, anywhere=on_cuda)
+    check_tensor("table", table, (3, None, None), dtype, anywhere=on_cuda)
+    check_tensor("resolutions", resolutions, (table.shape[1],), torch.int32, anywhere=on_cuda)
     sizes = resolutions.tolist()
     largest = max(sizes, default=2)
     if largest > MAX_RESOLUTION or min(sizes, default=2) < 2:
@@ -50,8 +52,11 @@ def encode_triplane(
         raise ValueError(f"table holds {table.shape[2]} entries a level, resolution {largest} needs {needed}")
     if not 0 < bound < float("inf"):
         raise ValueError(f"bound must be positive, not {bound}")
-    if not bool(torch.isfinite(points).all()):
-        raise ValueError("encode_triplane: points hold NaN or infinity")
+    check_finite("encode_triplane", points=points)
+    if on_cuda:
+        from core.splat import cuda
+
+        return cuda.encode_triplane(points, table, resolutions, bound)
     if library is None:
         return reference.encode_triplane(points, table, resolutions, bound)
     features: Tensor = _NativeTriplane.apply(points, table, resolutions.contiguous(), bound, library)  # type: ignore[no-untyped-call]

@@ -49,6 +49,8 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
         [c_void_p, POINTER(SceneStruct), c_int32, c_void_p, c_void_p, POINTER(SceneGradientStruct)],
     ),
     "raster_times": (None, [c_void_p, POINTER(c_double)]),
+    "harmonics_forward": (c_int32, [c_int32, c_int32, *[c_void_p] * 4]),
+    "harmonics_backward": (None, [c_int32, c_int32, *[c_void_p] * 7]),
     "triplane_forward": (c_int32, [c_int32, c_int32, c_int64, c_float, *[c_void_p] * 4]),
     "triplane_backward": (c_int32, [c_int32, c_int32, c_int64, c_float, *[c_void_p] * 6]),
     "mlp_forward": (c_int32, [c_int32, c_int32, *[c_void_p] * 5]),

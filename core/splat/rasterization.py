@@ -11,7 +11,8 @@ from torch import Tensor
 
 from core.camera import Camera
 from core.splat import reference
-from core.splat.border import check_tensor, kernel_dtype, pointer
+from core.splat.border import check_finite, check_tensor, kernel_dtype, pointer
+from core.splat.device import drawing_device
 from core.splat.library import Library, SceneGradientStruct, SceneStruct, check_status, choose
 
 MAX_CHANNELS = 16
@@ -81,19 +82,28 @@ def rasterize(
         camera: intrinsics and the picture's size.
         background: [C] float32, or None for black.
         geometry_channels: channels at and after this index send gradients to `colors` only; None: all reach geometry.
-        backend: `native`, `torch` (also float64), or None for the best there is.
+        backend: `native`, `torch` (also float64), `cuda` (gsplat), or None for what `core.splat.device` says.
 
     Raises:
         TypeError: a wrong dtype.
         ValueError: a wrong shape or size, or NaN or infinity in an input.
+        UsageError: `cuda_unavailable`, where `cuda` was asked for.
     """
-    library = choose(backend)
+    on_cuda = backend == "cuda" or (backend is None and drawing_device() == "cuda")
+    library = None if on_cuda else choose(backend)
     inputs = (means, quaternions, scales, opacities, colors)
-    _check(inputs, world_to_camera, camera, background, kernel_dtype(library is not None, means))
+    dtype = torch.float32 if on_cuda else kernel_dtype(library is not None, means)
+    _check(inputs, world_to_camera, camera, background, dtype, anywhere=on_cuda)
     channels = colors.shape[1]
     reaching = channels if geometry_channels is None else geometry_channels
     if not 0 <= reaching <= channels:
         raise ValueError(f"geometry_channels must lie in 0..{channels}, not {geometry_channels}")
+    if on_cuda:
+        from core.splat import cuda
+
+        named = zip(("means", "quaternions", "scales", "opacities", "colors"), inputs, strict=True)
+        check_finite("rasterize", **dict(named), world_to_camera=world_to_camera)
+        return cuda.rasterize(*inputs, world_to_camera, camera, background, reaching)
     if library is None:
         picture = reference.rasterize(*inputs, world_to_camera, camera, background, reaching)
         statistics = ScreenStatistics(picture.means.detach(), picture.radii)
@@ -121,21 +131,22 @@ def _check(
     camera: Camera,
     background: Tensor | None,
     dtype: torch.dtype,
+    *,
+    anywhere: bool,
 ) -> None:
     means, quaternions, scales, opacities, colors = inputs
-    check_tensor("means", means, (None, 3), dtype)
+    check_tensor("means", means, (None, 3), dtype, anywhere=anywhere)
     count = means.shape[0]
-    check_tensor("quaternions", quaternions, (count, 4), dtype)
-    check_tensor("scales", scales, (count, 3), dtype)
-    check_tensor("opacities", opacities, (count,), dtype)
-    check_tensor("colors", colors, (count, None), dtype)
-    check_tensor("world_to_camera", world_to_camera, (4, 4), dtype)
+    check_tensor("quaternions", quaternions, (count, 4), dtype, anywhere=anywhere)
+    check_tensor("scales", scales, (count, 3), dtype, anywhere=anywhere)
+    check_tensor("opacities", opacities, (count,), dtype, anywhere=anywhere)
+    check_tensor("colors", colors, (count, None), dtype, anywhere=anywhere)
+    check_tensor("world_to_camera", world_to_camera, (4, 4), dtype, anywhere=anywhere)
     if not 1 <= colors.shape[1] <= MAX_CHANNELS:
         raise ValueError(f"colors must have 1..{MAX_CHANNELS} channels, not {colors.shape[1]}")
     if background is not None:
-        check_tensor("background", background, (colors.shape[1],), dtype)
-        if not bool(torch.isfinite(background).all()):
-            raise ValueError("rasterize: background holds NaN or infinity")
+        check_tensor("background", background, (colors.shape[1],), dtype, anywhere=anywhere)
+        check_finite("rasterize", background=background)
     if not (1 <= camera.width <= MAX_SIDE and 1 <= camera.height <= MAX_SIDE):
         raise ValueError(f"the picture must be 1..{MAX_SIDE} pixels a side, not {camera.width}x{camera.height}")
     if not (0 < camera.fx < float("inf") and 0 < camera.fy < float("inf")):

@@ -148,6 +148,22 @@ def _tile(
     return torch.cat([image, detached, 1 - final[None]]).reshape(-1, *size)
 
 
+def view_colors(coefficients: Tensor, means: Tensor, camera: Tensor) -> Tensor:
+    """The contract of `core.splat.view_colors`, with the camera's position [3]."""
+    offset = means - camera
+    length = offset.norm(dim=-1, keepdim=True)
+    x, y, z = torch.where(length > 1e-12, offset / length.clamp(min=1e-12), 0.0).unbind(-1)
+    basis = [torch.full_like(x, 0.28209479177387814)]
+    if coefficients.shape[1] > 1:
+        first = 0.48860251190291992
+        basis += [-first * y, first * z, -first * x]
+    if coefficients.shape[1] > 4:
+        second = 1.0925484305920792
+        middle = 0.94617469575756008 * z * z - 0.31539156525252005
+        basis += [second * x * y, -second * y * z, middle, -second * x * z, second / 2 * (x * x - y * y)]
+    return (torch.stack(basis, -1)[..., None] * coefficients).sum(1).add(0.5).relu()
+
+
 def encode_triplane(points: Tensor, table: Tensor, resolutions: Tensor, bound: float) -> Tensor:
     """The contract of `core.splat.encode_triplane`."""
     unit = (points / bound + 1) / 2
