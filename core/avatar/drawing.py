@@ -44,9 +44,14 @@ def draw(
     )
 
 
+def dilation_window(size: int) -> int:
+    """`DILATION` for frames of this side: odd, at least 3 pixels."""
+    return max(3, round(DILATION * size / 512) // 2 * 2 + 1)
+
+
 def dilate(alpha: Tensor, size: int) -> Tensor:
-    """[H, W] alpha of the mouth, max-pooled over 13 pixels at 512 (odd, scaled with `size`)."""
-    window = max(3, round(DILATION * size / 512) // 2 * 2 + 1)
+    """[H, W] alpha of the mouth, max-pooled over `dilation_window` pixels."""
+    window = dilation_window(size)
     return F.max_pool2d(alpha[None, None], window, stride=1, padding=window // 2)[0, 0]
 
 

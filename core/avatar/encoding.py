@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -57,16 +58,26 @@ class SpeechEncoder(nn.Module):
     def forward(self, windows: Tensor) -> Tensor:
         """[B, 8, 16, 64] -> [B, 32]."""
         batch = windows.shape[0]
-        x = windows.reshape(batch * 8, 16, SPEECH_DIM).transpose(1, 2)
+        x = windows.reshape(batch * 8, 16, SPEECH_DIM)
         for convolution in self.convolutions:
-            x = F.leaky_relu(convolution(x), 0.02)
-        codes = self.code(F.leaky_relu(self.hidden(x[:, :, 0]), 0.02)).view(batch, 8, SPEECH_CODE)
-        y = codes.transpose(1, 2)
+            x = F.leaky_relu(_convolve(x, convolution), 0.02)
+        codes = self.code(F.leaky_relu(self.hidden(x[:, 0]), 0.02)).view(batch, 8, SPEECH_CODE)
+        y = codes
         for convolution in self.attention:
-            y = F.leaky_relu(convolution(y), 0.02)
+            y = F.leaky_relu(_convolve(y, convolution), 0.02)
         weights = torch.softmax(self.attention_out(y.view(batch, 8)), dim=1)
         code: Tensor = (weights[:, None] @ codes)[:, 0]
         return code
+
+
+def _convolve(x: Tensor, module: nn.Module) -> Tensor:
+    """[B, T, C] -> [B, T', O] by a Conv1d of window 3 and padding 1, as one matrix product.
+
+    Torch's own convolution costs ten times its arithmetic at sixteen steps of one frame.
+    """
+    convolution = cast(nn.Conv1d, module)
+    windows = F.pad(x, (0, 0, 1, 1)).unfold(1, 3, convolution.stride[0])
+    return F.linear(windows.flatten(2), convolution.weight.flatten(1), convolution.bias)
 
 
 def weight(inputs: int, outputs: int) -> nn.Parameter:

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from core.avatar.avatar import Avatar
-from core.avatar.drawing import dilate, draw, world_to_camera
+from core.avatar.drawing import dilation_window, draw, world_to_camera
 from core.avatar.gaussians import Gaussians
 from core.avatar.motion import Motion, face_mouth_hook, hook_extremes
+from core.avatar.still import StillFace, StillMouth
 from core.camera import Camera
+from core.splat import Layer, composite
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
@@ -28,20 +30,15 @@ class Synthesiser:
         """`camera` is the portrait's, square; its size is the output's."""
         self.avatar = avatar
         self.camera = camera
-        with torch.no_grad():
-            self._face_features = avatar.face_field.features(avatar.face.means)
-            self._mouth_features = avatar.mouth_field.features(avatar.mouth.means)
+        self._face = StillFace(avatar.face_field, avatar.face.means)
+        self._mouth = StillMouth(avatar.mouth_field, avatar.mouth.means)
         self._face_reach = 3 * float(avatar.face.sigma().amax())
         self._mouth_reach = 3 * float(avatar.mouth.sigma().amax())
 
-    @torch.no_grad()
     def motions(self, windows: Tensor, expression: Tensor) -> tuple[Motion, Motion]:
         """Motion of the face and of the mouth branch for one frame's speech windows [8, 16, 64] and expression [6]."""
-        avatar = self.avatar
-        face = avatar.face_field.move(self._face_features, *avatar.face_field.condition(windows, expression))
-        hook = face_mouth_hook(*hook_extremes(face, 10))
-        speech = avatar.mouth_field.speech(windows[None])[0]
-        return face, avatar.mouth_field.move(self._mouth_features, speech, hook)
+        face = self._face.move(windows, expression)
+        return face, self._mouth.move(windows, face_mouth_hook(*hook_extremes(face, 10)))
 
     @torch.no_grad()
     def frame(
@@ -67,24 +64,28 @@ class Synthesiser:
         avatar, size = self.avatar, self.camera.width
         pose = world_to_camera(torch.as_tensor(rotation), torch.as_tensor(translation))
         face_motion, mouth_motion = self.motions(windows, expression)
-        left, top, right, bottom = covered_box(avatar.face, face_motion, pose, self.camera, self._face_reach)
-        picture = backdrop.copy()
-        if right <= left or bottom <= top:
-            return picture
-        view = self.camera.cropped(left, top, right - left, bottom - top)
-        face = draw(avatar.face, face_motion, pose, view, None)
-        behind = torch.from_numpy(np.ascontiguousarray(backdrop[top:bottom, left:right])).permute(2, 0, 1)
-        image = behind.to(torch.float32).div_(255)
+        box = covered_box(avatar.face, face_motion, pose, self.camera, self._face_reach)
+        face = self._layer(avatar.face, face_motion, pose, box)
+        if face is None:
+            return backdrop.copy()
         pad = 8 * size // 512
-        x0, y0, x1, y1 = covered_box(avatar.mouth, mouth_motion, pose, self.camera, self._mouth_reach, pad)
-        x0, y0, x1, y1 = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)
-        if x1 > x0 and y1 > y0:
-            mouth = draw(avatar.mouth, mouth_motion, pose, self.camera.cropped(x0, y0, x1 - x0, y1 - y0), None)
-            part = image[:, y0 - top : y1 - top, x0 - left : x1 - left]
-            part.mul_(1 - dilate(mouth.alpha, size)).add_(mouth.image)
-        image.mul_(1 - face.alpha).add_(face.image).clamp_(0, 1).mul_(255).add_(0.5)
-        picture[top:bottom, left:right] = image.to(torch.uint8).permute(1, 2, 0).numpy()
-        return picture
+        mouth_box = covered_box(avatar.mouth, mouth_motion, pose, self.camera, self._mouth_reach, pad)
+        inside = (
+            max(mouth_box[0], box[0]),
+            max(mouth_box[1], box[1]),
+            min(mouth_box[2], box[2]),
+            min(mouth_box[3], box[3]),
+        )
+        mouth = self._layer(avatar.mouth, mouth_motion, pose, inside)
+        recorded = torch.from_numpy(np.ascontiguousarray(backdrop))
+        return composite(face, mouth, dilation_window(size), recorded).numpy()
+
+    def _layer(self, gaussians: Gaussians, motion: Motion, pose: Tensor, box: Box) -> Layer | None:
+        left, top, right, bottom = box
+        if right <= left or bottom <= top:
+            return None
+        drawn = draw(gaussians, motion, pose, self.camera.cropped(left, top, right - left, bottom - top), None)
+        return Layer(drawn.image, drawn.alpha, left, top)
 
 
 def covered_box(gaussians: Gaussians, motion: Motion, pose: Tensor, camera: Camera, reach: float, pad: int = 0) -> Box:

@@ -35,6 +35,16 @@ class SceneGradientStruct(ctypes.Structure):
     )
 
 
+class LayerStruct(ctypes.Structure):
+    """`LikenessLayer` of native/api.h."""
+
+    _fields_ = (
+        ("image", c_void_p),
+        ("alpha", c_void_p),
+        *((name, c_int32) for name in ("left", "top", "width", "height")),
+    )
+
+
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "isa": (c_char_p, []),
     "cpu_level": (c_int32, []),
@@ -55,6 +65,8 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "triplane_backward": (c_int32, [c_int32, c_int32, c_int64, c_float, *[c_void_p] * 6]),
     "mlp_forward": (c_int32, [c_int32, c_int32, *[c_void_p] * 5]),
     "mlp_backward": (c_int32, [c_int32, c_int32, *[c_void_p] * 7]),
+    "mlp_infer": (c_int32, [c_int32, c_int32, *[c_void_p] * 5]),
+    "composite": (c_int32, [c_int32, POINTER(LayerStruct), POINTER(LayerStruct), c_int32, c_void_p, c_void_p]),
     "ssim": (c_double, [c_int32, c_int32, c_int32, c_void_p, c_void_p, c_void_p]),
 }
 

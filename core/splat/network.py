@@ -1,4 +1,4 @@
-"""`mlp`: a small bias-free ReLU network, its layers fused, differentiable."""
+"""`mlp`: a small bias-free ReLU network, its layers fused, differentiable; `mlp_from`: the same for inference."""
 
 from __future__ import annotations
 
@@ -36,6 +36,52 @@ def mlp(x: Tensor, weights: Sequence[Tensor], *, backend: str | None = None) -> 
     """
     library = choose(backend)
     dtype = kernel_dtype(library is not None, x)
+    _check_chain(x, weights, dtype)
+    if library is None or not _fusable(x, weights):
+        return reference.mlp(x, weights)
+    output: Tensor = _NativeMlp.apply(library, x, *weights)  # type: ignore[no-untyped-call]
+    return output
+
+
+@torch.no_grad()
+def mlp_from(added: Tensor, x: Tensor, weights: Sequence[Tensor], *, backend: str | None = None) -> Tensor:
+    """The network of `mlp` with a term added before its first ReLU: what some of its inputs always give, computed once.
+
+    For inference: nothing is kept, no gradient flows.
+
+    Args:
+        added: [N, H] float32, H the first layer's width.
+        x: [N, K] float32, the inputs that change.
+        weights: one [out, in] float32 for each layer; the first has K inputs.
+        backend: `native`, `torch`, or None for the best there is.
+
+    Returns:
+        [N, O].
+
+    Raises:
+        TypeError, ValueError: a wrong dtype, or shapes that don't chain.
+    """
+    library = choose(backend)
+    dtype = kernel_dtype(library is not None, x)
+    _check_chain(x, weights, dtype)
+    check_tensor("added", added, (x.shape[0], weights[0].shape[0]), dtype)
+    if library is None or not _fusable(x, weights):
+        return reference.mlp_from(added, x, weights)
+    added, x = added.contiguous(), x.contiguous()
+    layers = [weight.detach().contiguous() for weight in weights]
+    output = torch.empty(x.shape[0], layers[-1].shape[0])
+    widths = (ctypes.c_int32 * (len(layers) + 1))(x.shape[1], *(layer.shape[0] for layer in layers))
+    pointers = _pointers(layers)
+    check_status(
+        library.call(
+            "mlp_infer", x.shape[0], len(layers), widths, pointer(x), pointer(added), pointers, pointer(output)
+        ),
+        "mlp_from",
+    )
+    return output
+
+
+def _check_chain(x: Tensor, weights: Sequence[Tensor], dtype: torch.dtype) -> None:
     check_tensor("x", x, (None, None), dtype)
     if not weights:
         raise ValueError("mlp needs at least one weight matrix")
@@ -43,10 +89,6 @@ def mlp(x: Tensor, weights: Sequence[Tensor], *, backend: str | None = None) -> 
     for number, weight in enumerate(weights):
         check_tensor(f"weights[{number}]", weight, (None, width), dtype)
         width = weight.shape[0]
-    if library is None or not _fusable(x, weights):
-        return reference.mlp(x, weights)
-    output: Tensor = _NativeMlp.apply(library, x, *weights)  # type: ignore[no-untyped-call]
-    return output
 
 
 def _fusable(x: Tensor, weights: Sequence[Tensor]) -> bool:

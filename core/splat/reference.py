@@ -190,6 +190,35 @@ def mlp(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
     return x @ weights[-1].T
 
 
+def mlp_from(added: Tensor, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """The contract of `core.splat.mlp_from`."""
+    x = x @ weights[0].T + added
+    for weight in weights[1:]:
+        x = torch.relu(x) @ weight.T
+    return x
+
+
+def composite(
+    face: tuple[Tensor, Tensor],
+    mouth: tuple[Tensor, Tensor] | None,
+    place: tuple[int, int],
+    window: int,
+    behind: Tensor,
+) -> Tensor:
+    """The face's box of `core.splat.composite`: layers as (image, alpha), the mouth's left and top in that box.
+
+    `behind` [3, H, W] is the backdrop in 0..1; so is what is returned.
+    """
+    behind = behind.clone()
+    if mouth is not None:
+        image, alpha = mouth
+        hidden = torch.nn.functional.max_pool2d(alpha[None, None], window, stride=1, padding=window // 2)[0, 0]
+        left, top = place
+        part = behind[:, top : top + alpha.shape[0], left : left + alpha.shape[1]]
+        part.mul_(1 - hidden).add_(image)
+    return behind * (1 - face[1]) + face[0]
+
+
 def ssim(image: Tensor, target: Tensor) -> Tensor:
     """The contract of `core.splat.ssim`."""
     taps = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=torch.float64)

@@ -86,6 +86,9 @@ LIKENESS_EXPORT int32_t likeness_triplane_backward(int32_t count, int32_t levels
 /// to [count, hidden width], written for the backward pass. output [count, out].
 LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t layers, const int32_t* widths, const float* input,
                                              const float* const* weights, float* const* hidden, float* output);
+/// The same without anything kept for a backward pass; `added` [count, widths[1]] is added before the first ReLU.
+LIKENESS_EXPORT int32_t likeness_mlp_infer(int32_t count, int32_t layers, const int32_t* widths, const float* input,
+                                           const float* added, const float* const* weights, float* output);
 /// weight_gradients: `layers` pointers to [out, in]; input_gradient [count, in] or null. All are overwritten.
 LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, const int32_t* widths, const float* input,
                                               const float* const* weights, const float* const* hidden,
@@ -96,3 +99,14 @@ LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, con
 /// Mean SSIM of two [channels, height, width] pictures; gradient (same shape, or null) with respect to `image`.
 LIKENESS_EXPORT double likeness_ssim(int32_t channels, int32_t height, int32_t width, const float* image,
                                      const float* target, float* gradient);
+
+// --- a finished frame ------------------------------------------------------------------------------------------------
+/// One branch, drawn into a box of the frame: image [3, height, width] premultiplied, alpha [height, width].
+struct LikenessLayer {
+    const float *image, *alpha;
+    int32_t left, top, width, height;  // pixels of the frame; width or height 0: no such layer
+};
+/// face over (mouth over backdrop) in the face's box, the backdrop elsewhere; the mouth's box lies inside the face's.
+/// dilation: odd window of pixels by which the mouth hides the backdrop. backdrop, out [size, size, 3] sRGB bytes.
+LIKENESS_EXPORT int32_t likeness_composite(int32_t size, const LikenessLayer* face, const LikenessLayer* mouth,
+                                           int32_t dilation, const uint8_t* backdrop, uint8_t* out);

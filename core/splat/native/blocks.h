@@ -7,6 +7,9 @@
 
 namespace likeness {
 
+/// Gaussians whose alphas are computed in step; after the end of each list stand as many that are nowhere.
+constexpr int IN_STEP = 4;
+
 /// A Gaussian as the inner loops read it: constants of log2(alpha) in pixels from the tile's corner, then its colours.
 template <int C>
 struct alignas(16) LocalSplat {
@@ -54,6 +57,9 @@ public:
             n += mask != 0;
         }
         count = n;
+        LocalSplat<C>& nothing = locals[n];
+        nothing = {};
+        nothing.log_opacity = -100.0f;
         std::fill_n(kept + n, 32, 0u);
         list_blocks(kept, n);
     }
@@ -95,8 +101,10 @@ private:
         for (int b = 0; b < BLOCKS_PER_TILE; b++) ends[b] = lists + static_cast<size_t>(b) * capacity_;
         for (int i = 0; i < n; i++)
             for (uint32_t m = masks[i]; m; m &= m - 1) *ends[__builtin_ctz(m)]++ = static_cast<uint32_t>(i);
-        for (int b = 0; b < BLOCKS_PER_TILE; b++)
+        for (int b = 0; b < BLOCKS_PER_TILE; b++) {
             block_count[b] = static_cast<int>(ends[b] - (lists + static_cast<size_t>(b) * capacity_));
+            std::fill_n(ends[b], IN_STEP, static_cast<uint32_t>(n));
+        }
     }
 
     Buffer<LocalSplat<C>> splat_memory_;
@@ -117,16 +125,18 @@ inline T* opaque(T* pointer) {
 /// Pixel centres of a block, relative to its tile's corner.
 struct BlockPixels {
     Fv x, y;
-    explicit BlockPixels(int block) {
-        alignas(64) float xs[Fv::lanes], ys[Fv::lanes];
-        for (int i = 0; i < Fv::lanes; i++) {
-            xs[i] = static_cast<float>(left(block) + i % BLOCK_WIDTH) + 0.5f;
-            ys[i] = static_cast<float>(top(block) + i / BLOCK_WIDTH) + 0.5f;
-        }
-        x = Fv::load(xs), y = Fv::load(ys);
-    }
+    explicit BlockPixels(int block)
+        : x(Fv::load(ACROSS) + Fv::all(static_cast<float>(left(block)))),
+          y(Fv::load(DOWN) + Fv::all(static_cast<float>(top(block)))) {}
     static int left(int block) { return block % (TILE / BLOCK_WIDTH) * BLOCK_WIDTH; }
     static int top(int block) { return block / (TILE / BLOCK_WIDTH) * BLOCK_HEIGHT; }
+
+private:
+    // The centres of a block's pixels from its corner; the longest block has 16.
+    alignas(64) static constexpr float ACROSS[16] = {0.5f, 1.5f, 2.5f, 3.5f, 0.5f, 1.5f, 2.5f, 3.5f,
+                                                     0.5f, 1.5f, 2.5f, 3.5f, 0.5f, 1.5f, 2.5f, 3.5f};
+    alignas(64) static constexpr float DOWN[16] = {0.5f, 0.5f, 0.5f, 0.5f, 1.5f, 1.5f, 1.5f, 1.5f,
+                                                   2.5f, 2.5f, 2.5f, 2.5f, 3.5f, 3.5f, 3.5f, 3.5f};
 };
 
 /// log2(alpha) of a Gaussian at the pixels of a block.

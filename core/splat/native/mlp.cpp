@@ -59,9 +59,10 @@ void any_tile(int rows, int k, const float* x, int64_t x_stride, int64_t x_step,
     }
 }
 
-/// y[rows, m] = x[rows, k] W, with ReLU where asked; y has a row stride of its own and may be unpadded.
+/// y[rows, m] = x[rows, k] W, with ReLU where asked; y has a row stride of its own and may be unpadded. `added`, where
+/// given, has y's shape and is where the sums begin.
 void multiply(int rows, int k, int m, const float* x, int64_t x_stride, const float* panels, bool relu, float* y,
-              int64_t y_stride) {
+              int64_t y_stride, const float* added = nullptr) {
     const Fv zero = Fv::all(0.0f);
     for (int p = 0; p < m; p += PANEL, panels += static_cast<int64_t>(k) * PANEL) {
         const int columns = std::min(PANEL, m - p);
@@ -69,6 +70,16 @@ void multiply(int rows, int k, int m, const float* x, int64_t x_stride, const fl
             const int here = std::min(ROWS, rows - r);
             Fv sum[ROWS][2];
             for (auto& s : sum) s[0] = s[1] = zero;
+            for (int i = 0; added && i < here; i++) {
+                const float* from = added + (r + i) * y_stride + p;
+                float lanes[PANEL] = {};
+                if (columns < PANEL) {
+                    std::memcpy(lanes, from, sizeof(float) * columns);
+                    from = lanes;
+                }
+                sum[i][0] = Fv::load(from);
+                sum[i][1] = Fv::load(from + Fv::lanes);
+            }
             any_tile(here, k, x + r * x_stride, x_stride, 1, panels, PANEL, sum);
             for (int i = 0; i < here; i++) {
                 float* out = y + (r + i) * y_stride + p;
@@ -133,6 +144,35 @@ LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t layers, cons
             multiply(static_cast<int>(end - begin), widths[l], widths[l + 1], x, widths[l], panels[l].get(), !final, y,
                      widths[l + 1]);
             x = y;
+        }
+    });
+    return LIKENESS_OK;
+} catch (const std::bad_alloc&) {
+    return LIKENESS_NO_MEMORY;
+}
+
+LIKENESS_EXPORT int32_t likeness_mlp_infer(int32_t count, int32_t layers, const int32_t* widths, const float* input,
+                                           const float* added, const float* const* weights, float* output) try {
+    using namespace likeness;
+    Buffer<float> panels[MAX_LAYERS];
+    int widest = 0;
+    for (int l = 0; l < layers; l++) {
+        widest = std::max(widest, widths[l + 1]);
+        pack(weights[l], widths[l], widths[l + 1], true,
+             panels[l].resize(static_cast<size_t>(widths[l]) * padded(widths[l + 1])));
+    }
+    parallel_for(count, BLOCK, [&](int64_t begin, int64_t end) {
+        static thread_local Buffer<float> memory;
+        float* y = memory.resize(2 * static_cast<size_t>(BLOCK) * widest);
+        float* other = y + static_cast<size_t>(BLOCK) * widest;
+        const float* x = input + begin * widths[0];
+        for (int l = 0; l < layers; l++) {
+            const int width = widths[l + 1];
+            const bool final = l == layers - 1;
+            multiply(static_cast<int>(end - begin), widths[l], width, x, widths[l], panels[l].get(), !final,
+                     final ? output + begin * width : y, width, l ? nullptr : added + begin * width);
+            x = y;
+            std::swap(y, other);
         }
     });
     return LIKENESS_OK;

@@ -97,36 +97,55 @@ void reduce(Pending& pending, const LocalSplat<C>* splats, float left, float top
     }
 }
 
-/// Steps over `pending.count` Gaussians before `list`, the last of them number `past - 1`, and notes S and weight of each.
-/// `SomeEnded`: pixels that ended before a Gaussian must not see it.
+/// What the walk from back to front carries through a block's pixels.
+struct Carried {
+    Fv transmittance;
+    Fv behind;  // light that comes from behind, times the pixel's gradient
+};
+
+/// Steps over the K Gaussians before `list`, the last of them number `past - 1`, and notes S and weight of each from
+/// `pending.count` on. `SomeEnded`: pixels that ended before a Gaussian must not see it.
+template <int K, int C, bool SomeEnded>
+inline void step_back(const LocalSplat<C>* splats, const uint32_t* list, const BlockPixels& at, Iv last, int past,
+                      const Fv (&to_geometry)[C], Carried& carried, Pending& pending) {
+    const Fv one = Fv::all(1.0f);
+    Fv raw[K], inverse[K];
+    Mv seen[K];
+    for (int k = 0; k < K; k++) {
+        raw[k] = log2_alpha(splats[list[-1 - k]], at);
+        seen[k] = ge(raw[k], Fv::all(LOG2_ALPHA_THRESHOLD));
+        if constexpr (SomeEnded) seen[k] = seen[k] & gt(last, Iv::all(past - 1 - k));
+    }
+    exp2_masked(raw);
+    for (int k = 0; k < K; k++) raw[k] = zero_unless(seen[k], raw[k]);
+    for (int k = 0; k < K; k++) inverse[k] = one / (one - min(raw[k], Fv::all(ALPHA_MAX)));
+    for (int k = 0; k < K; k++) {
+        const uint32_t index = list[-1 - k];
+        const float* color = splats[index].color;
+        const Fv alpha = min(raw[k], Fv::all(ALPHA_MAX));
+        carried.transmittance = carried.transmittance * inverse[k];
+        Fv q = Fv::all(color[0]) * to_geometry[0];
+        for (int c = 1; c < C; c++) q = fma(Fv::all(color[c]), to_geometry[c], q);
+        const Fv weight = alpha * carried.transmittance;
+        const Fv d_alpha = fnma(carried.behind, inverse[k], carried.transmittance * q);
+        carried.behind = fma(weight, q, carried.behind);
+        // Where alpha was cut to its maximum it does not depend on the Gaussian's shape.
+        pending.s[pending.count] = zero_unless(ge(Fv::all(ALPHA_MAX), raw[k]), raw[k] * d_alpha);
+        pending.weight[pending.count] = weight;
+        pending.index[pending.count++] = index;
+    }
+}
+
+/// Steps over the `count` Gaussians before `list`.
 template <int C, bool SomeEnded>
 inline void walk_back(const LocalSplat<C>* splats, const uint32_t* list, const BlockPixels& at, Iv last, int past,
-                      const Fv (&to_geometry)[C], Fv& transmittance, Fv& behind, Pending& pending) {
-    const Fv one = Fv::all(1.0f);
-    Fv t = transmittance, r = behind;
-    const int n = pending.count;
-    for (int j = 0; j < n; j++) {
-        const uint32_t index = list[-1 - j];
-        const LocalSplat<C>& s = splats[index];
-        const Fv e = log2_alpha(s, at);
-        Mv seen = ge(e, Fv::all(LOG2_ALPHA_THRESHOLD));
-        if constexpr (SomeEnded) seen = seen & gt(last, Iv::all(past - 1 - j));
-        const Fv raw = zero_unless(seen, exp2_masked(e));
-        const Fv alpha = min(raw, Fv::all(ALPHA_MAX));
-        const Fv inverse = one / (one - alpha);
-        t = t * inverse;
-        Fv q = Fv::all(s.color[0]) * to_geometry[0];
-        for (int k = 1; k < C; k++) q = fma(Fv::all(s.color[k]), to_geometry[k], q);
-        const Fv weight = alpha * t;
-        const Fv d_alpha = fnma(r, inverse, t * q);
-        r = fma(weight, q, r);
-        // Where alpha was cut to its maximum it does not depend on the Gaussian's shape.
-        pending.s[j] = zero_unless(ge(Fv::all(ALPHA_MAX), raw), raw * d_alpha);
-        pending.weight[j] = weight;
-        pending.index[j] = index;
-    }
-    transmittance = t;
-    behind = r;
+                      int count, const Fv (&to_geometry)[C], Carried& carried, Pending& pending) {
+    pending.count = 0;
+    int j = 0;
+    for (; j + IN_STEP <= count; j += IN_STEP)
+        step_back<IN_STEP, C, SomeEnded>(splats, list - j, at, last, past - j, to_geometry, carried, pending);
+    for (; j < count; j++)
+        step_back<1, C, SomeEnded>(splats, list - j, at, last, past - j, to_geometry, carried, pending);
 }
 
 template <int C>
@@ -159,20 +178,20 @@ void draw_tile_backward(LikenessRaster& raster, const LikenessScene& scene, Tile
             to_geometry[k] = k < geometry_channels ? g : zero;
             if (scene.background) background = fma(Fv::all(scene.background[k]), to_geometry[k], background);
         }
-        Fv transmittance = Fv::load(&raster.transmittance[at_state]);
         if (alpha_gradient) background = background - load_block(alpha_gradient, width, height, x, y);
-        Fv behind = transmittance * background;
+        const Fv end = Fv::load(&raster.transmittance[at_state]);
+        Carried carried{end, end * background};
 
         const uint32_t* list = scratch.block_list(block);
         const float left = static_cast<float>(BlockPixels::left(block)) + 0.5f;
         const float top = static_cast<float>(BlockPixels::top(block)) + 0.5f;
         Pending pending;
         for (int past = length; past > 0; past -= L) {
-            pending.count = std::min(L, past);
+            const int count = std::min(L, past);
             if (past > all_alive)
-                walk_back<C, true>(splats, list + past, at, last, past, to_geometry, transmittance, behind, pending);
+                walk_back<C, true>(splats, list + past, at, last, past, count, to_geometry, carried, pending);
             else
-                walk_back<C, false>(splats, list + past, at, last, past, to_geometry, transmittance, behind, pending);
+                walk_back<C, false>(splats, list + past, at, last, past, count, to_geometry, carried, pending);
             reduce<C>(pending, splats, left, top, gradient, records);
         }
     }

@@ -26,9 +26,16 @@ void store_block(float* plane, int width, int height, int x, int y, Fv values) {
             plane[static_cast<int64_t>(y + i) * width + x + j] = lanes[i * BLOCK_WIDTH + j];
 }
 
-/// Alpha, 0 below 1/255, cut at 0.999.
-Fv alpha_of(Fv e) {
-    return min(zero_unless(ge(e, Fv::all(LOG2_ALPHA_THRESHOLD)), exp2_masked(e)), Fv::all(ALPHA_MAX));
+/// Alphas of K Gaussians: 0 below 1/255, cut at 0.999.
+template <int K, int C>
+void alphas(const LocalSplat<C>* splats, const uint32_t* list, const BlockPixels& at, Fv (&alpha)[K]) {
+    Mv seen[K];
+    for (int k = 0; k < K; k++) {
+        alpha[k] = log2_alpha(splats[list[k]], at);
+        seen[k] = ge(alpha[k], Fv::all(LOG2_ALPHA_THRESHOLD));
+    }
+    exp2_masked(alpha);
+    for (int k = 0; k < K; k++) alpha[k] = min(zero_unless(seen[k], alpha[k]), Fv::all(ALPHA_MAX));
 }
 
 /// Blends the list's beginning for as long as no pixel ends: transmittance only falls, so one look after every eight
@@ -36,23 +43,44 @@ Fv alpha_of(Fv e) {
 template <int C>
 int blend_alive(const LocalSplat<C>* splats, const uint32_t* list, int n, const BlockPixels& at, Fv& running,
                 Fv (&sum)[C]) {
-    constexpr int GROUP = 8;
+    constexpr int GROUP = 2 * IN_STEP;
     const Fv one = Fv::all(1.0f);
     for (int i = 0; i < n; i += GROUP) {
         Fv transmittance = running, colors[C];
         for (int k = 0; k < C; k++) colors[k] = sum[k];
-        for (int j = i; j < std::min(n, i + GROUP); j++) {
-            const LocalSplat<C>& s = splats[list[j]];
-            const Fv alpha = alpha_of(log2_alpha(s, at));
-            const Fv weight = alpha * transmittance;
-            transmittance = transmittance * (one - alpha);
-            for (int k = 0; k < C; k++) colors[k] = fma(weight, Fv::all(s.color[k]), colors[k]);
+        for (int j = i; j < std::min(n, i + GROUP); j += IN_STEP) {
+            Fv alpha[IN_STEP];
+            alphas(splats, list + j, at, alpha);
+            for (int g = 0; g < IN_STEP; g++) {
+                const float* color = splats[list[j + g]].color;
+                const Fv weight = alpha[g] * transmittance;
+                transmittance = transmittance * (one - alpha[g]);
+                for (int k = 0; k < C; k++) colors[k] = fma(weight, Fv::all(color[k]), colors[k]);
+            }
         }
         if (!every(gt(transmittance, Fv::all(TRANSMITTANCE_THRESHOLD)))) return i;
         running = transmittance;
         for (int k = 0; k < C; k++) sum[k] = colors[k];
     }
     return n;
+}
+
+/// A tile that no Gaussian touches.
+void clear_tile(LikenessRaster& raster, const LikenessScene& scene, int tile, bool keep_state, float* image,
+                float* alpha) {
+    const int left = tile % raster.tiles_x * TILE, top = tile / raster.tiles_x * TILE;
+    const int columns = std::min(TILE, scene.width - left), bottom = std::min(top + TILE, scene.height);
+    const int64_t plane = static_cast<int64_t>(scene.width) * scene.height;
+    for (int y = top; y < bottom; y++) {
+        const int64_t at = static_cast<int64_t>(y) * scene.width + left;
+        for (int k = 0; k < scene.channels; k++)
+            std::fill_n(image + k * plane + at, columns, scene.background ? scene.background[k] : 0.0f);
+        std::fill_n(alpha + at, columns, 0.0f);
+    }
+    if (!keep_state) return;
+    const size_t state = static_cast<size_t>(tile) * TILE * TILE;
+    std::fill_n(&raster.transmittance[state], TILE * TILE, 1.0f);
+    std::fill_n(&raster.last[state], TILE * TILE, 0);
 }
 
 template <int C>
@@ -76,10 +104,11 @@ __attribute__((noinline)) void draw_tile(LikenessRaster& raster, const LikenessS
         Iv last = Iv::all(i);
         for (; i < n; i++) {
             const LocalSplat<C>& s = splats[list[i]];
-            const Fv alpha = alpha_of(log2_alpha(s, at));
-            const Fv after = running * (one - alpha);
+            Fv alpha[1];
+            alphas(splats, list + i, at, alpha);
+            const Fv after = running * (one - alpha[0]);
             const Mv alive = gt(after, Fv::all(TRANSMITTANCE_THRESHOLD));
-            const Fv weight = zero_unless(alive, alpha * running);
+            const Fv weight = zero_unless(alive, alpha[0] * running);
             final = select(alive, after, final);
             last = count_if(last, alive);
             running = after;
@@ -115,6 +144,10 @@ void draw(LikenessRaster& raster, const LikenessScene& scene, bool keep_state, f
             static thread_local TileScratch<C> memory;
             TileScratch<C>& scratch = *opaque(&memory);
             for (int64_t tile = begin; tile < end; tile++) {
+                if (raster.tile_begin[tile] == raster.tile_begin[tile + 1]) {
+                    clear_tile(raster, scene, static_cast<int>(tile), keep_state, image, alpha);
+                    continue;
+                }
                 scratch.prepare(raster, static_cast<int>(tile), scene.colors, true, masks);
                 draw_tile<C>(raster, scene, scratch, static_cast<int>(tile), keep_state, image, alpha);
             }

@@ -74,19 +74,16 @@ inline F8 select(M8 m, F8 yes, F8 no) { return {_mm256_blendv_ps(no.v, yes.v, m.
 inline bool none(M8 m) { return _mm256_testz_ps(m.v, m.v) != 0; }
 inline bool every(M8 m) { return _mm256_movemask_ps(m.v) == 0xff; }
 inline uint32_t bits(M8 m) { return static_cast<uint32_t>(_mm256_movemask_ps(m.v)); }
-/// 2^e; lanes with e < -126 or e > 127 hold anything and must be masked.
-inline F8 exp2_masked(F8 e) {
+/// The parts of 2^e, for e in -126..127: returns e less its nearest whole number, which `whole` keeps in its own way.
+inline F8 split_power(F8 e, F8& whole) {
     const __m256 magic = _mm256_set1_ps(ROUND_MAGIC);
-    const __m256 shifted = _mm256_add_ps(e.v, magic);
-    const __m256 f = _mm256_sub_ps(e.v, _mm256_sub_ps(shifted, magic));
-    // Estrin's scheme: one multiplication more than Horner's, two latencies less.
-    const __m256 ff = _mm256_mul_ps(f, f);
-    const __m256 high = _mm256_fmadd_ps(_mm256_set1_ps(EXP2_C5), f, _mm256_set1_ps(EXP2_C4));
-    const __m256 middle = _mm256_fmadd_ps(_mm256_set1_ps(EXP2_C3), f, _mm256_set1_ps(EXP2_C2));
-    const __m256 low = _mm256_fmadd_ps(_mm256_set1_ps(EXP2_C1), f, _mm256_set1_ps(EXP2_C0));
-    const __m256 p = _mm256_fmadd_ps(_mm256_fmadd_ps(high, ff, middle), ff, low);
+    whole.v = _mm256_add_ps(e.v, magic);
+    return {_mm256_sub_ps(e.v, _mm256_sub_ps(whole.v, magic))};
+}
+/// p 2^whole; anything where e was out of range, which the caller masks.
+inline F8 times_power(F8 p, F8 whole) {
     return {_mm256_castsi256_ps(
-        _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(shifted), 23)))};
+        _mm256_add_epi32(_mm256_castps_si256(p.v), _mm256_slli_epi32(_mm256_castps_si256(whole.v), 23)))};
 }
 struct I8 {
     __m256i v;
@@ -209,16 +206,13 @@ inline uint32_t bits(M8 m) {
 }
 inline bool none(M8 m) { return bits(m) == 0; }
 inline bool every(M8 m) { return bits(m) == 0xff; }
-inline F8 exp2_masked(F8 e) {
+inline F8 split_power(F8 e, F8& whole) {
     const F8 magic = F8::all(ROUND_MAGIC);
-    const F8 shifted = e + magic;
-    const F8 f = e - (shifted - magic);
-    F8 p = fma(F8::all(EXP2_C5), f, F8::all(EXP2_C4));
-    p = fma(p, f, F8::all(EXP2_C3));
-    p = fma(p, f, F8::all(EXP2_C2));
-    p = fma(p, f, F8::all(EXP2_C1));
-    p = fma(p, f, F8::all(EXP2_C0));
-    return {reinterpret_cast<V8f>(reinterpret_cast<V8i>(p.v) + (reinterpret_cast<V8i>(shifted.v) << 23))};
+    whole = e + magic;
+    return e - (whole - magic);
+}
+inline F8 times_power(F8 p, F8 whole) {
+    return {reinterpret_cast<V8f>(reinterpret_cast<V8i>(p.v) + (reinterpret_cast<V8i>(whole.v) << 23))};
 }
 struct I8 {
     V8i v;
@@ -302,16 +296,11 @@ inline F16 select(M16 m, F16 yes, F16 no) { return {_mm512_mask_blend_ps(m.v, no
 inline bool none(M16 m) { return m.v == 0; }
 inline bool every(M16 m) { return m.v == 0xffff; }
 inline uint32_t bits(M16 m) { return m.v; }
-inline F16 exp2_masked(F16 e) {
-    const __m512 r = _mm512_roundscale_ps(e.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const __m512 f = _mm512_sub_ps(e.v, r);
-    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(EXP2_C5), f, _mm512_set1_ps(EXP2_C4));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(EXP2_C3));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(EXP2_C2));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(EXP2_C1));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(EXP2_C0));
-    return {_mm512_scalef_ps(p, r)};
+inline F16 split_power(F16 e, F16& whole) {
+    whole.v = _mm512_roundscale_ps(e.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return {_mm512_sub_ps(e.v, whole.v)};
 }
+inline F16 times_power(F16 p, F16 whole) { return {_mm512_scalef_ps(p.v, whole.v)}; }
 struct I16 {
     __m512i v;
     static I16 all(int32_t x) { return {_mm512_set1_epi32(x)}; }
@@ -361,5 +350,18 @@ using Fv = F8;
 using Iv = I8;
 #endif
 using Mv = Fv::Mask;
+
+/// e[k] = 2^e[k]; lanes out of -126..127 hold anything and must be masked. K vectors go in step, so that their chains of
+/// dependent operations overlap: with few registers renamed (128-bit units) a processor finds no such overlap by itself.
+template <int K>
+inline void exp2_masked(Fv (&e)[K]) {
+    constexpr float COEFFICIENTS[] = {EXP2_C4, EXP2_C3, EXP2_C2, EXP2_C1, EXP2_C0};
+    Fv whole[K], p[K];
+    for (int k = 0; k < K; k++) e[k] = split_power(e[k], whole[k]);
+    for (int k = 0; k < K; k++) p[k] = Fv::all(EXP2_C5);
+    for (const float c : COEFFICIENTS)
+        for (int k = 0; k < K; k++) p[k] = fma(p[k], e[k], Fv::all(c));
+    for (int k = 0; k < K; k++) e[k] = times_power(p[k], whole[k]);
+}
 
 }  // namespace likeness
