@@ -14,6 +14,8 @@ from core.webhooks import tables as webhooks
 ROOMS = (accounts, consents, webhooks)
 """Importing a room's tables adds them to `Base.metadata`."""
 
+MIGRATION_LOCK = 5_207_617
+
 
 def run() -> None:
     """Migrate the database of the caller's config, or of the settings when `alembic` is called by hand."""
@@ -22,7 +24,11 @@ def run() -> None:
     try:
         with database.engine.connect() as connection:
             if connection.dialect.name == "postgresql":
-                connection.exec_driver_sql("SET lock_timeout = '5s'")
+                # One at a time: several copies of the API may start at once. The lock ends with the connection.
+                connection.exec_driver_sql(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
+                # A change of the schema that waits for a lock makes everyone behind it wait too: it gives up instead.
+                lock_timeout = context.config.attributes.get("lock_timeout", "5s")
+                connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout}'")
                 connection.exec_driver_sql("SET statement_timeout = '60s'")
                 connection.commit()
             else:

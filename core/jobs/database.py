@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 SQLITE_WAIT_SECONDS = 30.0
+SERVER_LIMITS: dict[str, Any] = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 20_000,
+    "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=120s",
+}
+"""Nothing waits for ever: for a server that is away, for a lock, or for a process that froze in a transaction."""
 
 
 class Database:
@@ -65,7 +71,7 @@ def alembic_config(url: str) -> Config:
 
 def _open(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, connect_args=SERVER_LIMITS)
     path = make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
