@@ -12,7 +12,7 @@ from core.errors import LikenessError
 
 COMMANDS = (
     "adapt", "render", "evaluate", "pretrain", "bench", "serve", "worker", "client", "doctor", "models", "sample",
-    "demo", "stack", "sweep",
+    "demo", "stack", "sweep", "api", "background", "migrate", "tenant",
 )  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
+from core.errors import UsageError
+
 if TYPE_CHECKING:
     from alembic.config import Config
 
@@ -52,6 +54,23 @@ class Database:
         from alembic import command  # a second to import on a slow machine; workers never migrate
 
         command.upgrade(alembic_config(self.url), "head")
+
+    def require_current(self) -> None:
+        """Check that the schema is this version's. A newer one will do: an upgrade migrates before it starts processes.
+
+        Raises:
+            UsageError: `database_not_migrated`.
+        """
+        from alembic.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
+        script = ScriptDirectory.from_config(alembic_config(self.url))
+        with self.engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        older = {revision.revision for revision in script.walk_revisions()} - set(script.get_heads())
+        if found is None or found in older:
+            hint = "Run `likeness migrate` first."
+            raise UsageError("database_not_migrated", "The database lacks the schema of this version.", hint)
 
     def close(self) -> None:
         """Close all connections."""

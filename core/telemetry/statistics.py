@@ -19,6 +19,8 @@ from core.webhooks.tables import WebhookDelivery
 
 BUCKETS_S = (1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1800.0, 7200.0)
 """Upper bounds of the times of a stage's attempts, seconds."""
+LEFT_SECONDS = 60.0
+"""What the relay and the reaper do every second, they have not done for so long: they are not running."""
 DEAD_LETTER_CODES = ("attempts_exhausted",)
 
 
@@ -70,6 +72,20 @@ def outbox_lag(session: Session) -> tuple[int, float]:
     unsent = select(func.count(), database_now() - func.min(Outbox.available_at)).where(Outbox.sent_at.is_(None))
     count, age = session.execute(unsent).one()
     return count, max(0.0, age or 0.0)
+
+
+def left_undone(session: Session, seconds: float = LEFT_SECONDS) -> int:
+    """What the relay never tried to send, and the reaper did not take back, for so long.
+
+    A message that was tried counts as done: while the broker is away, a restart of the relay would not help.
+    """
+    unsent = select(func.count()).where(
+        Outbox.sent_at.is_(None), Outbox.tries == 0, Outbox.available_at < database_now() - seconds
+    )
+    over = select(func.count()).where(
+        StageRun.state == StageState.RUNNING, StageRun.lease_until < database_now() - seconds
+    )
+    return (session.scalar(unsent) or 0) + (session.scalar(over) or 0)
 
 
 def deliveries_by_state(session: Session) -> dict[str, int]:
