@@ -21,14 +21,17 @@ API_PATIENCE_SECONDS = 5.0
 _SECRET_FILE = "secret"  # noqa: S105 - the name of a file
 
 
-def open_platform(settings: Settings) -> Platform:
-    """The parts that the API needs; makes what is not there yet."""
+def open_platform(settings: Settings, *, migrate: bool = True) -> Platform:
+    """The parts that the API needs. Makes what is not there yet; without `migrate`, a database of old is refused."""
     data = settings.data_dir.absolute()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings.umf_dir.mkdir(exist_ok=True)
     secret_key = settings.secret_key.get_secret_value() or _kept(data / _SECRET_FILE, secrets.token_hex(32))
     database = Database(settings.database)
-    database.migrate()
+    if migrate:
+        database.migrate()
+    else:
+        database.require_current()
     return Platform(settings, database, open_store(settings, secret_key, API_PATIENCE_SECONDS), secret_key)
 
 
