@@ -24,7 +24,7 @@ Box = tuple[int, int, int, int]
 
 
 class Synthesiser:
-    """Renders frames of one avatar with one camera. Not thread-safe: one a thread."""
+    """Renders frames of one avatar with one camera; several threads may share it."""
 
     def __init__(self, avatar: Avatar, camera: Camera) -> None:
         """`camera` is the portrait's, square; its size is the output's."""

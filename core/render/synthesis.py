@@ -1,12 +1,11 @@
-"""From speech features and a portrait to frames, one at a time. Knows no files, no encoder and no bundle.
-
-The synthesiser is passed in, so that this file needs no torch of its own.
-"""
+"""From speech features and a portrait to frames, in order. Knows no files, no encoder and no bundle."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,11 +14,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from core.splat.library import run_alone, threads
+
 Frame = npt.NDArray[np.uint8]
 
 
 class FrameSynthesiser(Protocol):
-    """What turns one moment into a picture; `core.avatar.Synthesiser` is one."""
+    """What turns one moment into a picture, on any thread; `core.avatar.Synthesiser` is one."""
 
     def frame(
         self,
@@ -47,15 +48,22 @@ class Motion:
 
 @dataclass
 class Stopwatch:
-    """Seconds spent inside the synthesiser alone, and frames made."""
+    """Time inside the synthesiser alone, and frames made."""
 
-    seconds: float = 0.0
+    busy_seconds: float = 0.0
+    """Summed over all threads."""
     frames: int = 0
+    threads: int = 1
+
+    @property
+    def seconds(self) -> float:
+        """What the frames take with all threads at work."""
+        return self.busy_seconds / self.threads
 
     @property
     def fps(self) -> float | None:
-        """Frames a second, or None before the first frame."""
-        return self.frames / self.seconds if self.seconds > 0 else None
+        """Frames a second with all threads at work, or None before the first frame."""
+        return self.frames / self.seconds if self.busy_seconds > 0 else None
 
 
 def synthesise(
@@ -66,7 +74,7 @@ def synthesise(
     backdrop: Callable[[int], Frame],
     stopwatch: Stopwatch,
 ) -> Iterator[Frame]:
-    """The frames of one speech.
+    """The frames of one speech, as many at a time as the kernels have threads: a frame on each thread.
 
     Args:
         synthesiser: the avatar with its camera.
@@ -77,16 +85,34 @@ def synthesise(
         stopwatch: counts the synthesiser's own time; speech, backdrops and encoding are not in it.
 
     Yields:
-        [S, S, 3] sRGB, F of them.
+        [S, S, 3] sRGB, F of them, in order; the same whatever the number of threads.
     """
-    for number, recorded in enumerate(order):
-        behind = backdrop(int(recorded))
-        speech = torch.from_numpy(np.ascontiguousarray(windows(number), np.float32))
-        expression = torch.from_numpy(np.ascontiguousarray(motion.expression[recorded], np.float32))
+    stopwatch.threads = threads()
+
+    def draw(speech: Tensor, recorded: int, behind: Frame) -> tuple[Frame, float]:
         start = time.perf_counter()
-        picture = synthesiser.frame(
-            speech, expression, motion.rotations[recorded], motion.translations[recorded], behind
-        )
-        stopwatch.seconds += time.perf_counter() - start
-        stopwatch.frames += 1
-        yield picture
+        expression = torch.from_numpy(np.ascontiguousarray(motion.expression[recorded], np.float32))
+        rotation, translation = motion.rotations[recorded], motion.translations[recorded]
+        picture = synthesiser.frame(speech, expression, rotation, translation, behind)
+        return picture, time.perf_counter() - start
+
+    pending: deque[Future[tuple[Frame, float]]] = deque()
+    with ThreadPoolExecutor(stopwatch.threads, "synthesis", initializer=run_alone) as pool:
+        try:
+            for number, recorded in enumerate(order):
+                speech = torch.from_numpy(np.ascontiguousarray(windows(number), np.float32))
+                pending.append(pool.submit(draw, speech, int(recorded), backdrop(int(recorded))))
+                if len(pending) > stopwatch.threads:
+                    yield _next(pending, stopwatch)
+            while pending:
+                yield _next(pending, stopwatch)
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _next(pending: deque[Future[tuple[Frame, float]]], stopwatch: Stopwatch) -> Frame:
+    picture, seconds = pending.popleft().result()
+    stopwatch.busy_seconds += seconds
+    stopwatch.frames += 1
+    return picture

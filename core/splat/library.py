@@ -50,6 +50,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "cpu_level": (c_int32, []),
     "set_threads": (None, [c_int32]),
     "threads": (c_int32, []),
+    "run_alone": (None, [c_int32]),
     "measure_fma_gflops": (c_double, [c_double]),
     "raster_create": (c_void_p, []),
     "raster_destroy": (None, [c_void_p]),
@@ -185,3 +186,10 @@ def set_threads(count: int) -> None:
     library = load()
     if library is not None:
         library.call("set_threads", count)
+
+
+def run_alone() -> None:
+    """Let kernels called from this thread use no other: for callers that have a thread for each core already."""
+    library = load()
+    if library is not None:
+        library.call("run_alone", 1)

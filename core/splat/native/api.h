@@ -41,6 +41,8 @@ LIKENESS_EXPORT const char* likeness_isa();        // the instruction set this b
 LIKENESS_EXPORT int32_t likeness_cpu_level();      // 2, 3 or 4: the best x86-64 level of this CPU; 0 elsewhere
 LIKENESS_EXPORT void likeness_set_threads(int32_t count);  // 0: all that this process may use
 LIKENESS_EXPORT int32_t likeness_threads();
+/// 1: kernels called from this thread use no other. For callers that bring their own threads.
+LIKENESS_EXPORT void likeness_run_alone(int32_t alone);
 LIKENESS_EXPORT double likeness_measure_fma_gflops(double seconds);
 
 // --- rasteriser ------------------------------------------------------------------------------------------------------

@@ -186,3 +186,4 @@ void set_thread_count(int count) {
 
 LIKENESS_EXPORT void likeness_set_threads(int32_t count) { likeness::set_thread_count(count); }
 LIKENESS_EXPORT int32_t likeness_threads() { return likeness::thread_count(); }
+LIKENESS_EXPORT void likeness_run_alone(int32_t alone) { likeness::inside = alone != 0; }
