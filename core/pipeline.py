@@ -69,6 +69,8 @@ class AdaptOptions:
     umf: str = "base"
     """Universal motion field to start from: a shipped name, a file, or `none` (from scratch)."""
     seed: int = 0
+    consent_id: str | None = None
+    """Of the recorded consent, where there is one; the bundle names it."""
 
 
 def adapt_stage(
@@ -121,7 +123,8 @@ def _run_stage(
         if not (packaged.exists() and bundle.exists()):
             umf = find_umf(options.umf)
             used = "none" if umf is None else UmfReference(umf.name, umf.sha256)
-            package_avatar(bundle, load_avatar(work.avatar), Clip.load(work.clip), options.profile, used, context)
+            avatar, clip, consent = load_avatar(work.avatar), Clip.load(work.clip), options.consent_id
+            package_avatar(bundle, avatar, clip, options.profile, used, context, consent_id=consent)
             packaged.touch()
     else:
         raise ValueError(f"no stage {stage!r}")

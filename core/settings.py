@@ -79,6 +79,25 @@ class Settings(BaseSettings):
     """Threads that one worker process may compute with."""
     worker_stages_per_process: int = Field(default=16, ge=1)
     """A pool process is replaced after so many stages, which gives its memory back. 1 where a worker uses CUDA."""
+    worker_memory_mb: int = Field(default=0, ge=0)
+    """A stage whose process holds more memory of its own ends with `out_of_memory`; 0: no limit."""
+    worker_cpu_seconds: float = Field(default=0.0, ge=0)
+    """A stage that has computed for longer ends with `cpu_time_exceeded`; 0: no limit."""
+    worker_stop_seconds: float = Field(default=5.0, gt=0)
+    """How long a stopping worker waits for its stage to write a checkpoint; then the stage is handed back as it is.
+    Some seconds less than what stops the worker by force: the supervisor (6 s), or a container's grace."""
+    worker_silent_seconds: float = Field(default=120.0, gt=0)
+    """A worker that claimed nothing for so long while work waited for it is not well (`likeness worker --check`)."""
+    worker_gpus: str = "auto"
+    """Indices of the GPUs that get a worker process each, such as `0,1`; `auto`: all that CUDA shows; empty: none."""
+    retry_seconds: float = Field(default=5.0, ge=0)
+    """Pause before a stage that failed for a passing reason is tried again; doubles with each attempt."""
+    checkpoint_seconds: float = Field(default=180.0, gt=0)
+    """How often a running stage's checkpoint is copied to the object store."""
+    keep_results_seconds: float = Field(default=3600.0, ge=0)
+    """How long what a stage made is kept for jobs that would make it again."""
+    segment_seconds: float = Field(default=60.0, gt=0)
+    """Length of the parts in which a long speech is rendered."""
 
     max_upload_bytes: int = Field(default=1_000_000_000, ge=1)
     max_batch_items: int = Field(default=100, ge=1)

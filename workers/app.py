@@ -22,13 +22,15 @@ from core.jobs.database import Database
 from core.settings import Settings
 from core.storage import open_store
 from workers.lifeline import end_with_parent
+from workers.liveness import mark, mark_path, worker_name
 from workers.logs import configure_logs
 from workers.pipeline import LoadPipeline
 from workers.stage import StageRunner
 
 TASK = "likeness.run_stage"
-NAME_VARIABLE = "LIKENESS_WORKER_NAME"
 SUPERVISED_VARIABLE = "LIKENESS_WORKER_SUPERVISED"
+REPLACED = 75
+"""Exit status of a pool process that gives up its stage, and all memory with it; the pool starts another."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -85,12 +87,13 @@ def run_worker(settings: Settings, queues: Sequence[str], load_pipeline: LoadPip
     configure_logs(sys.stderr)
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, str(settings.worker_threads))
-    name = os.environ.get(NAME_VARIABLE) or f"worker-{socket.gethostname()}"
+    name = worker_name()
     if os.environ.get(SUPERVISED_VARIABLE):
         end_with_parent()
     stop_flag = settings.run_dir / f"stop-{os.getpid()}"
     settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     stop_flag.unlink(missing_ok=True)
+    mark(mark_path(settings, name))
 
     app = create_celery(settings)
     _register(app, settings, queues, load_pipeline, name, stop_flag)
@@ -151,6 +154,8 @@ def _register(
                 load_pipeline(),
                 owner=f"{name}:{os.getpid()}",
                 stop_requested=stop_flag.exists,
+                alive=lambda: mark(mark_path(settings, name)),
+                replace_process=lambda: os._exit(REPLACED),
             )
         runners[os.getpid()].run_next(queues)
 

@@ -18,11 +18,12 @@ from core.jobs.clock import database_now
 from core.jobs.database import Database
 from core.jobs.outbox import Publish, relay_once
 from core.jobs.reaper import reap, sweep
+from core.jobs.results import expire_checkpoints, expire_results
 from core.jobs.states import JobState
 from core.jobs.storage_sweep import sweep_storage
 from core.jobs.tables import Identity, Job
 from core.settings import Settings
-from core.storage import open_store
+from core.storage import ObjectStore, open_store
 from workers.workfolder import job_of
 
 SWEEP_SECONDS = 60.0
@@ -41,7 +42,7 @@ class Background:
         self._threads = [
             self._thread("relay", settings.relay_seconds, lambda: relay_once(database, publish)),
             self._thread("reaper", settings.reaper_seconds, lambda: reap(database, settings.rehint_seconds)),
-            self._thread("sweeper", SWEEP_SECONDS, lambda: sweep_all(settings, database)),
+            self._thread("sweeper", SWEEP_SECONDS, lambda: sweep_all(settings, database, open_store(settings))),
             self._thread(
                 "storage sweeper",
                 STORAGE_SWEEP_SECONDS,
@@ -71,9 +72,13 @@ class Background:
         return threading.Thread(target=run, name=name, daemon=True)
 
 
-def sweep_all(settings: Settings, database: Database) -> None:
-    """Delete rows and work folders that nobody needs any more."""
+def sweep_all(settings: Settings, database: Database, store: ObjectStore) -> None:
+    """Delete rows, results, checkpoints and work folders that nobody needs any more."""
     sweep(database)
+    # The rows first: an object whose deletion fails is found by the sweep for orphans.
+    expired = expire_results(database, settings.keep_results_seconds)
+    for key in (*expired, *expire_checkpoints(database, KEEP_WORK_SECONDS)):
+        store.delete(key)
     if not settings.work_dir.is_dir():
         return
     for folder in settings.work_dir.iterdir():

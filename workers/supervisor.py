@@ -17,7 +17,8 @@ from pathlib import Path
 
 import structlog
 
-from workers.app import NAME_VARIABLE, SUPERVISED_VARIABLE
+from workers.app import SUPERVISED_VARIABLE
+from workers.liveness import NAME_VARIABLE
 
 STOP_SECONDS = 6.0
 """How long a worker may take to write a checkpoint and hand its stage back."""

@@ -14,9 +14,13 @@ from pathlib import Path
 
 
 @contextmanager
-def work_folder(root: Path, job_id: str, attempt: int) -> Iterator[Path]:
-    """The job's folder, with what earlier attempts left in it; an empty one where another process holds that."""
-    for name in (job_id, f"{job_id}.a{attempt}"):
+def work_folder(root: Path, job_id: str, attempt: int, segment: int | None = None) -> Iterator[Path]:
+    """The job's folder, with what earlier attempts left in it; an empty one where another process holds that.
+
+    Segments of one stage run at the same time: each has a folder of its own.
+    """
+    base = job_id if segment is None else f"{job_id}.s{segment}"
+    for name in (base, f"{base}.a{attempt}"):
         folder = root / name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (folder / "lock").open("w") as lock:

@@ -37,6 +37,13 @@ def claim_next(database: Database, queues: Sequence[str], owner: str, lease_seco
     return None
 
 
+def waiting_since(session: Session, queues: Sequence[str]) -> float | None:
+    """For how many seconds the stage has waited that waits longest in these queues; None where none does."""
+    eldest = select(func.min(StageRun.available_at)).where(*_claimable(queues))
+    since, now = session.execute(select(eldest.scalar_subquery(), database_now())).one()
+    return None if since is None else float(now) - float(since)
+
+
 def running_by_tenant() -> Subquery:
     """(tenant_id, running): how many stages of each tenant run now; tenants without any are absent."""
     return (

@@ -20,6 +20,7 @@ from core.jobs.clock import database_now
 from core.jobs.database import Database
 from core.jobs.kinds import STAGES, JobKind, overall_progress
 from core.jobs.outbox import hint
+from core.jobs.results import keep_result
 from core.jobs.states import JobState, StageState
 from core.jobs.steps import (
     JobError,
@@ -129,8 +130,9 @@ def finish(
     publish: Callable[[Session], None] | None = None,
     *,
     output: dict[str, Any] | None = None,
+    result: str | None = None,
     reused: bool = False,
-) -> None:
+) -> dict[str, Any] | None:
     """End the stage well. The next stage and its message, or the job's end, are written in the same transaction.
 
     Where the stage has several segments, that happens when the last of them ends.
@@ -141,19 +143,29 @@ def finish(
         max_attempts: of the stage that comes next.
         publish: writes the rows that point at the job's result; called only when the last stage ends.
         output: see `StageRun.output`; its `fan_out` is the number of segments of the next stage, 1 if absent.
+        result: the hash under which the output is kept for others (`core.jobs.results`); None keeps it for nobody.
         reused: the output was there already, and nothing had to be computed.
+
+    Returns:
+        The output that the stage has now: another job may have kept an equal one first.
 
     Raises:
         LeaseLostError: this attempt is not the current one; nothing was written.
     """
+    last = claim.position + 1 == len(STAGES[claim.kind])
     with database.write() as session:
         values = {"progress": 1.0, "output": output, "checkpoint": None}
         job, stage_run = _end_stage(session, claim, StageState.SUCCEEDED, **values)
+        if result is not None and output is not None:
+            kept = keep_result(session, claim.tenant_id, job.id, claim.stage, result, output)
+            if not last and kept != output:
+                output = stage_run.output = kept
+                session.flush()
         told = {"segment": claim.segment} if claim.segments > 1 else {}
         events.append(session, job, "stage.succeeded", stage=claim.stage, attempt=claim.attempt, reused=reused, **told)
         if unfinished_segments(session, job.id, claim.position):
             settle_job(session, job)
-        elif claim.position + 1 == len(STAGES[claim.kind]):
+        elif last:
             if publish is not None:
                 publish(session)
             end_job(session, job, JobState.SUCCEEDED, stage_run)
@@ -162,6 +174,7 @@ def finish(
         else:
             queue_stage(session, job, claim.position + 1, max_attempts, int((output or {}).get("fan_out", 1)))
             move_job(session, job.id, JobState.QUEUED)
+    return output
 
 
 def fail(database: Database, claim: Claim, error: JobError, *, rejected: bool = False) -> None:

@@ -25,7 +25,8 @@ def publish_video(session: Session, render_id: str, key: str, size: int, sha256:
     return changed(session, pointer.values(values)) == 1
 
 
-def publish_umf(session: Session, umf_id: str, key: str, size: int, sha256: str) -> bool:
-    """Point the tenant's motion field at its file."""
-    pointer = update(Umf).where(Umf.id == umf_id)
-    return changed(session, pointer.values(object_key=key, object_size=size, object_sha256=sha256)) == 1
+def publish_umf(session: Session, umf_id: str, key: str, size: int, sha256: str, card: dict[str, Any]) -> bool:
+    """Point the tenant's motion field at its file, and keep what its training measured. False where it was deleted."""
+    pointer = update(Umf).where(Umf.id == umf_id, Umf.deleted_at.is_(None))
+    values = {"object_key": key, "object_size": size, "object_sha256": sha256, "card": card}
+    return changed(session, pointer.values(values)) == 1

@@ -34,7 +34,7 @@ from tests.workers.tiny_serve import TINY_WORKER
 def check_resumed_once(running: Running, identity: str, folder: Path, outcomes: list[str]) -> None:
     """One finished job, whose face stage was taken up where it was cut off: no step missing, at most one double."""
     job = running.client.wait(running.job_of(identity), poll_s=0.1, timeout_s=40)
-    face = [attempt for attempt in job.attempts if attempt["stage"] == "face"]
+    face = [attempt for attempt in job.attempts if attempt["stage"] == "adapt-face"]
     assert [attempt["outcome"] for attempt in face] == outcomes
     assert face[-1]["resumed_from"] > 0.1
     running.client.download_bundle(identity, folder / "tiny.likeness")
@@ -47,14 +47,14 @@ def check_resumed_once(running: Running, identity: str, folder: Path, outcomes: 
 
 def test_kill_9_of_the_whole_worker(running: Running, tmp_path: Path) -> None:
     identity = running.submit(**LONG_FACE)
-    running.until_progress(running.job_of(identity), "face", 0.2)
+    running.until_progress(running.job_of(identity), "adapt-face", 0.2)
     main_worker(running.settings.data_dir).kill()
     check_resumed_once(running, identity, tmp_path, ["lost", "succeeded"])
 
 
 def test_kill_9_of_the_process_that_runs_the_stage(running: Running, tmp_path: Path) -> None:
     identity = running.submit(**LONG_FACE)
-    running.until_progress(running.job_of(identity), "face", 0.2)
+    running.until_progress(running.job_of(identity), "adapt-face", 0.2)
     (child,) = main_worker(running.settings.data_dir).children()
     child.kill()
     check_resumed_once(running, identity, tmp_path, ["lost", "succeeded"])
@@ -66,7 +66,7 @@ def test_a_job_that_kills_its_worker_every_time_is_a_dead_letter_and_its_neighbo
     with pytest.raises(JobFailedError) as dead:
         running.client.wait(poison, poll_s=0.1, timeout_s=40)
     assert dead.value.code == "attempts_exhausted"
-    face = [one for one in running.client.job(poison).attempts if one["stage"] == "face"]
+    face = [one for one in running.client.job(poison).attempts if one["stage"] == "adapt-face"]
     assert [attempt["outcome"] for attempt in face] == ["lost", "lost"]
     assert running.client.wait(neighbour, poll_s=0.1, timeout_s=40).state == "succeeded"
 
@@ -79,7 +79,7 @@ def test_a_stopped_platform_hands_its_stage_back_and_the_next_one_goes_on(
     with embedded_platform(settings, TINY_WORKER) as platform, Client(platform.url, platform.api_key) as client:
         first = Running(client, settings, tmp_path, platform.url, platform.api_key)
         identity = first.submit(**LONG_FACE)
-        first.until_progress(first.job_of(identity), "face", 0.2)
+        first.until_progress(first.job_of(identity), "adapt-face", 0.2)
         began = time.monotonic()
     assert time.monotonic() - began < 10
     assert workers_of(settings.data_dir) == []

@@ -20,7 +20,14 @@ def test_a_clip_becomes_a_bundle_and_two_videos(running: Running, tmp_path: Path
     identity = client.create_identity(upload, consent_attested=True, name="tiny", profile="draft")
     seen: list[tuple[str, float]] = []
     job = client.wait(identity.job, on_progress=lambda now: seen.append((now.state, now.progress)), poll_s=0.1)
-    assert [stage["name"] for stage in job.stages] == ["preprocess", "face", "mouth", "fuse", "package"]
+    assert [stage["name"] for stage in job.stages] == [
+        "intake",
+        "preprocess",
+        "adapt-face",
+        "adapt-mouth",
+        "fuse",
+        "package",
+    ]
     progress = [fraction for _, fraction in seen]
     assert progress == sorted(progress)
     assert progress[-1] == 1.0
@@ -51,13 +58,8 @@ def test_events_follow_a_job_from_its_start_to_its_end(running: Running) -> None
     events = list(running.client.events(running.job_of(identity)))
     assert events[0].type == "job.queued"
     assert events[-1].type == "job.succeeded"
-    assert [event.data["stage"] for event in events if event.type == "stage.started"] == [
-        "preprocess",
-        "face",
-        "mouth",
-        "fuse",
-        "package",
-    ]
+    started = [event.data["stage"] for event in events if event.type == "stage.started"]
+    assert started == ["intake", "preprocess", "adapt-face", "adapt-mouth", "fuse", "package"]
 
 
 def test_refused_input_reaches_the_caller_with_its_code_and_hint(running: Running) -> None:
@@ -82,14 +84,14 @@ def test_an_unexpected_failure_shows_nothing_of_the_server(running: Running) -> 
 def test_a_cancelled_job_goes_on_from_its_checkpoint(running: Running, tmp_path: Path) -> None:
     identity = running.submit(**LONG_FACE)
     job = running.job_of(identity)
-    running.until_progress(job, "face", 0.2)
+    running.until_progress(job, "adapt-face", 0.2)
     running.client.cancel(job)
     wait_for(lambda: running.client.job(job).finished, "the cancel", seconds=5)
     assert running.client.job(job).state == "cancelled"
 
     assert running.client.retry(job).state == "queued"
     done = running.client.wait(job, poll_s=0.1)
-    face = [attempt for attempt in done.attempts if attempt["stage"] == "face"]
+    face = [attempt for attempt in done.attempts if attempt["stage"] == "adapt-face"]
     assert [attempt["outcome"] for attempt in face] == ["cancelled", "succeeded"]
     assert face[1]["resumed_from"] > 0.1
     running.client.download_bundle(identity, tmp_path / "tiny.likeness")

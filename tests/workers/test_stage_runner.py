@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from core.progress import StageContext
 from tests.workers.bench import Bench
 from tests.workers.tiny_worker import TinyPipeline
 from workers.background import sweep_all
+from workers.pipeline import Made, Task
 
 
 class Interrupted(TinyPipeline):
@@ -23,13 +24,12 @@ class Interrupted(TinyPipeline):
     def __init__(self, stage: str, then: Callable[[Path], None]) -> None:
         self.stage, self.then = stage, then
 
-    def adapt_stage(
-        self, stage: str, video: Path, workdir: Path, bundle: Path, options: Mapping[str, Any], context: StageContext
-    ) -> None:
-        super().adapt_stage(stage, video, workdir, bundle, options, context)
-        if stage == self.stage and self.then is not None:
+    def run(self, task: Task, context: StageContext) -> Made:
+        made = super().run(task, context)
+        if task.stage == self.stage and self.then is not None:
             then, self.then = self.then, None  # type: ignore[assignment]
-            then(workdir)
+            then(task.workdir)
+        return made
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def bench(tmp_path: Path) -> Any:
     made.database.close()
 
 
-@pytest.mark.parametrize("stage", ["face", "package"])
+@pytest.mark.parametrize("stage", ["adapt-face", "package"])
 def test_an_overtaken_attempt_publishes_nothing_and_leaves_no_object(bench: Bench, stage: str) -> None:
     bench.run(Interrupted(stage, bench.overtake))
     number = 2 if stage == "package" else 1
@@ -63,10 +63,10 @@ def test_an_overtaken_attempt_does_not_share_its_folder(bench: Bench) -> None:
         bench.overtake(_)
         seen.append(sorted(path.name for path in bench.settings.work_dir.iterdir()))
 
-    bench.run(Interrupted("face", overtake))
+    bench.run(Interrupted("adapt-face", overtake))
     # The second attempt worked beside the first one's folder, which is still as it was.
     assert seen == [[bench.job, f"{bench.job}.a2"]]
-    sweep_all(bench.settings, bench.database)
+    sweep_all(bench.settings, bench.database, bench.store)
     assert list(bench.settings.work_dir.iterdir()) == []
 
 
@@ -78,12 +78,3 @@ def test_the_bundle_of_an_identity_that_was_deleted_meanwhile_is_removed(bench: 
     bench.run(Interrupted("package", delete))
     assert bench.bundles() == []
     assert bench.row().bundle_key is None
-
-
-def test_a_job_of_another_machine_is_taken_up_without_its_work_folder(bench: Bench) -> None:
-    """Its earlier stages are made again."""
-    import shutil
-
-    bench.run(Interrupted("mouth", lambda workdir: shutil.rmtree(workdir.parent)))
-    assert bench.bundles() == ["a1"]
-    assert not list(bench.settings.work_dir.iterdir())
