@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from billiard import active_children  # type: ignore[import-untyped]
 from celery import Celery, signals
+from kombu.exceptions import OperationalError
 
 from core.jobs.database import Database
 from core.settings import Settings
@@ -72,8 +73,16 @@ class CeleryPublisher:
             self._app.conf.broker_transport_options = {**options, "data_folder_out": str(self._outgoing)}
 
     def __call__(self, queue: str, stage_run_id: str) -> None:
-        """Send one message. The broker's folder or server may raise OSError or ConnectionError."""
-        self._app.send_task(TASK, args=[stage_run_id], queue=queue, ignore_result=True)
+        """Send one message.
+
+        Raises:
+            OSError: the broker's folder can't be written, or (ConnectionError) its server is away. It is not tried
+                again here: the caller holds a transaction open.
+        """
+        try:
+            self._app.send_task(TASK, args=[stage_run_id], queue=queue, ignore_result=True, retry=False)
+        except OperationalError as error:
+            raise ConnectionError(f"the broker is away: {error}") from error
         if self._messages is not None:
             for message in self._outgoing.iterdir():
                 message.replace(self._messages / message.name)

@@ -11,9 +11,7 @@ from collections.abc import Callable
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import LikenessError
 from core.jobs.clock import database_now
 from core.jobs.database import Database
 from core.jobs.outbox import Publish, relay_once
@@ -65,7 +63,7 @@ class Background:
             while not self._stop.is_set():
                 try:
                     once()
-                except (SQLAlchemyError, OSError, LikenessError):
+                except Exception:  # noqa: BLE001 - whatever it was, the next pass may do better
                     _log.exception("pass failed", of=name)
                 self._stop.wait(every_seconds)
 
