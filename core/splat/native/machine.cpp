@@ -1,4 +1,5 @@
 // What this binary was compiled for, what this machine can run, and how fast it multiplies.
+#include <atomic>
 #include <chrono>
 
 #include "api.h"
@@ -31,7 +32,7 @@ LIKENESS_EXPORT double likeness_measure_fma_gflops(double seconds) {
         return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
     };
     const double end = clock() + seconds;
-    volatile float sink = 0.0f;
+    std::atomic<float> sink{0.0f};  // keeps the compiler from leaving the work out
     do {
         const double start = clock();
         likeness::parallel_for(threads * 4, 1, [&](int64_t, int64_t) {
@@ -44,7 +45,7 @@ LIKENESS_EXPORT double likeness_measure_fma_gflops(double seconds) {
             for (int i = 1; i < CHAINS; i++) sum = sum + chain[i];
             float lanes[Fv::lanes];
             sum.store(lanes);
-            sink = lanes[0];
+            sink.store(lanes[0], std::memory_order_relaxed);
         });
         const double flops = 2.0 * Fv::lanes * CHAINS * static_cast<double>(ROUNDS) * threads * 4;
         const double rate = flops / (clock() - start) * 1e-9;

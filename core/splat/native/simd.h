@@ -127,7 +127,7 @@ inline void store_int(F8 a, int32_t* p) { _mm256_storeu_si256(reinterpret_cast<_
 /// Lane i of `first` and `second` are p[index[i]] and p[index[i] + 1].
 inline void load_pairs(const float* p, const int32_t* index, F8& first, F8& second) {
     const auto two = [&](int i, int j) {
-        const __m128 low = _mm_castpd_ps(_mm_load_sd(reinterpret_cast<const double*>(p + index[i])));
+        const __m128 low = _mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + index[i])));
         return _mm_loadh_pi(low, reinterpret_cast<const __m64*>(p + index[j]));
     };
     const __m256 a = _mm256_set_m128(two(4, 5), two(0, 1)), b = _mm256_set_m128(two(6, 7), two(2, 3));

@@ -1,0 +1,221 @@
+// Runs every kernel on random sizes and extreme numbers, with buffers of exactly the size that api.h promises: a program
+// for the sanitizers (`make sanitize`, docs/splatting.md) and for machines that only an emulator has. Results must be
+// finite, and the same bits on one thread, on three, and beside other callers.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "../../core/splat/native/api.h"
+
+namespace {
+
+class Random {
+public:
+    explicit Random(uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15u + 1) {}
+    uint32_t bits() {
+        state_ ^= state_ << 13, state_ ^= state_ >> 7, state_ ^= state_ << 17;
+        return static_cast<uint32_t>(state_ >> 32);
+    }
+    int between(int low, int high) { return low + static_cast<int>(bits() % static_cast<uint32_t>(high - low + 1)); }
+    float uniform(float low, float high) { return low + (high - low) * static_cast<float>(bits() >> 8) * 0x1p-24f; }
+    template <size_t N>
+    float one_of(const float (&values)[N]) { return values[bits() % N]; }
+    std::vector<float> many(size_t count, float low, float high) {
+        std::vector<float> values(count);
+        for (float& value : values) value = uniform(low, high);
+        return values;
+    }
+
+private:
+    uint64_t state_;
+};
+
+/// Order-dependent digest of bits; refuses what is not finite.
+class Digest {
+public:
+    void add(const std::vector<float>& values, const char* what) {
+        for (const float value : values) {
+            uint32_t bits;
+            std::memcpy(&bits, &value, 4);
+            if (!std::isfinite(value)) std::printf("%s: not finite\n", what), std::abort();
+            value_ = (value_ ^ bits) * 0x100000001b3u;
+        }
+    }
+    uint64_t value() const { return value_; }
+
+private:
+    uint64_t value_ = 0xcbf29ce484222325u;
+};
+
+void expect(bool holds, const char* what) {
+    if (!holds) std::printf("failed: %s\n", what), std::abort();
+}
+
+void rasterise(Random& random, Digest& digest) {
+    const int channel_counts[] = {1, 3, 5, 7, 10, 16};
+    const int counts[] = {0, 1, 2, 7, 8, 9, 40, 700};
+    const int count = counts[random.bits() % 8], channels = channel_counts[random.bits() % 6];
+    const int width = random.between(1, 70), height = random.between(1, 70);
+    const bool extreme = random.bits() % 4 == 0;
+    std::vector<float> means = random.many(3 * count, -1, 1), quaternions = random.many(4 * count, -1, 1);
+    std::vector<float> scales = random.many(3 * count, 0.001f, 0.2f), opacities = random.many(count, 0, 1);
+    for (int i = 0; i < count; i++) {
+        means[3 * i + 2] = random.uniform(0.5f, 3.0f);
+        if (!extreme) continue;
+        means[3 * i] = random.one_of({0.0f, 0.3f, 1e3f, -1e6f});
+        means[3 * i + 2] = random.one_of({-5.0f, 0.0f, 0.0099f, 0.01f, 0.0101f, 1.0f, 1e8f});
+        scales[3 * i] = random.one_of({0.0f, 1e-30f, 1e-6f, 1.0f, 1e3f, 1e10f, 1e18f});
+        opacities[i] = random.one_of({0.0f, 1e-8f, 1 / 255.0f, 0.5f, 1.0f});
+    }
+    const std::vector<float> colors = random.many(static_cast<size_t>(count) * channels, -1, 2);
+    const std::vector<float> background = random.many(channels, 0, 1);
+    const float view[16] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1};
+    const size_t pixels = static_cast<size_t>(width) * height;
+    std::vector<float> image(pixels * channels), alpha(pixels), screen(2 * count), radii(count);
+    LikenessScene scene{};
+    scene.means = means.data(), scene.quaternions = quaternions.data(), scene.scales = scales.data();
+    scene.opacities = opacities.data(), scene.colors = colors.data(), scene.view = view;
+    scene.background = random.bits() % 2 ? background.data() : nullptr;
+    scene.fx = random.uniform(5, 80), scene.fy = random.uniform(5, 80), scene.cx = width / 2.0f, scene.cy = height / 3.0f;
+    scene.count = count, scene.channels = channels, scene.width = width, scene.height = height;
+    LikenessRaster* const raster = likeness_raster_create();
+    const auto free_raster = std::unique_ptr<LikenessRaster, void (*)(LikenessRaster*)>(raster, likeness_raster_destroy);
+    const auto draw = [&](int keep) {
+        return likeness_raster_forward(raster, &scene, keep, image.data(), alpha.data(), screen.data(), radii.data());
+    };
+    expect(draw(0) == LIKENESS_OK, "a picture without state");
+    const std::vector<float> without_state = image;
+    expect(draw(1) == LIKENESS_OK, "a picture");
+    expect(without_state == image, "the same picture with and without state");
+    digest.add(image, "image"), digest.add(alpha, "alpha"), digest.add(radii, "radii");
+    std::vector<float> d_means(3 * count), d_quaternions(4 * count), d_scales(3 * count), d_opacities(count);
+    std::vector<float> d_colors(static_cast<size_t>(count) * channels), d_screen(2 * count);
+    const LikenessSceneGradient gradient{d_means.data(),     d_quaternions.data(), d_scales.data(),
+                                         d_opacities.data(), d_colors.data(),      d_screen.data()};
+    const std::vector<float> upstream = random.many(pixels * channels, -1, 1), d_alpha = random.many(pixels, -1, 1);
+    expect(likeness_raster_backward(raster, &scene, random.between(0, channels), upstream.data(),
+                                    random.bits() % 2 ? d_alpha.data() : nullptr, &gradient) == LIKENESS_OK,
+           "gradients");
+    digest.add(d_colors, "colour gradients");
+    if (!extreme) {  // a scale of 1e18 may overflow a gradient; it must not read or write elsewhere
+        digest.add(d_means, "mean gradients"), digest.add(d_quaternions, "quaternion gradients");
+        digest.add(d_scales, "scale gradients"), digest.add(d_opacities, "opacity gradients");
+        digest.add(d_screen, "screen gradients");
+    }
+    double seconds[6];
+    likeness_raster_times(raster, seconds);
+    if (count) {
+        means[static_cast<size_t>(random.between(0, 3 * count - 1))] = NAN;
+        expect(draw(0) == LIKENESS_NOT_FINITE, "NaN is refused");
+    }
+}
+
+void color_by_view(Random& random, Digest& digest) {
+    const int count = random.between(0, 1300), all_bases[] = {1, 4, 9}, bases = all_bases[random.bits() % 3];
+    const std::vector<float> means = random.many(3 * count, -2, 2), camera = random.many(3, -1, 1);
+    std::vector<float> coefficients = random.many(static_cast<size_t>(3) * bases * count, -1, 1);
+    const std::vector<float> upstream = random.many(3 * count, -1, 1);
+    std::vector<float> colors(3 * count), d_coefficients(coefficients.size()), d_means(3 * count);
+    expect(likeness_harmonics_forward(count, bases, camera.data(), means.data(), coefficients.data(), colors.data()) ==
+               LIKENESS_OK, "colours by view");
+    likeness_harmonics_backward(count, bases, camera.data(), means.data(), coefficients.data(), colors.data(),
+                                upstream.data(), random.bits() % 4 ? d_coefficients.data() : nullptr,
+                                random.bits() % 4 ? d_means.data() : nullptr);
+    digest.add(colors, "colours"), digest.add(d_coefficients, "coefficient gradients"), digest.add(d_means, "means");
+}
+
+void encode(Random& random, Digest& digest) {
+    const int count = random.between(0, 700), levels = random.between(1, 12);
+    std::vector<int32_t> resolutions(levels);
+    int finest = 2;
+    for (int32_t& resolution : resolutions) resolution = random.between(2, 40), finest = std::max(finest, resolution);
+    const int64_t entries = static_cast<int64_t>(finest + 1) * (finest + 1) + random.between(0, 3);
+    const std::vector<float> points = random.many(3 * count, -1.5f, 1.5f);
+    const std::vector<float> table = random.many(static_cast<size_t>(3 * levels * entries), -1, 1);
+    const std::vector<float> upstream = random.many(static_cast<size_t>(3) * levels * count, -1, 1);
+    std::vector<float> features(upstream.size()), d_table(table.size()), d_points(points.size());
+    expect(likeness_triplane_forward(count, levels, entries, 1.0f, resolutions.data(), points.data(), table.data(),
+                                     features.data()) == LIKENESS_OK, "features");
+    expect(likeness_triplane_backward(count, levels, entries, 1.0f, resolutions.data(), points.data(), table.data(),
+                                      upstream.data(), random.bits() % 4 ? d_table.data() : nullptr,
+                                      random.bits() % 4 ? d_points.data() : nullptr) == LIKENESS_OK, "grid gradients");
+    digest.add(features, "features"), digest.add(d_table, "table"), digest.add(d_points, "points");
+}
+
+void apply_network(Random& random, Digest& digest) {
+    const int hidden_widths[] = {16, 32, 64}, layers = random.between(2, 3), count = random.between(0, 600);
+    std::vector<int32_t> widths{random.between(1, 130)};
+    for (int i = 1; i < layers; i++) widths.push_back(hidden_widths[random.bits() % 3]);
+    widths.push_back(random.between(1, 130));
+    const std::vector<float> input = random.many(static_cast<size_t>(count) * widths[0], -1, 1);
+    std::vector<std::vector<float>> weights, hidden, d_weights;
+    std::vector<const float*> weight_pointers, hidden_read;
+    std::vector<float*> hidden_pointers, d_weight_pointers;
+    for (int i = 0; i < layers; i++) {
+        weights.push_back(random.many(static_cast<size_t>(widths[i]) * widths[i + 1], -1, 1));
+        d_weights.emplace_back(weights[i].size());
+        if (i + 1 < layers) hidden.emplace_back(static_cast<size_t>(count) * widths[i + 1]);
+    }
+    for (auto& w : weights) weight_pointers.push_back(w.data());
+    for (auto& w : d_weights) d_weight_pointers.push_back(w.data());
+    for (auto& h : hidden) hidden_pointers.push_back(h.data()), hidden_read.push_back(h.data());
+    std::vector<float> output(static_cast<size_t>(count) * widths[layers]), d_input(input.size());
+    const std::vector<float> upstream = random.many(output.size(), -1, 1);
+    expect(likeness_mlp_forward(count, layers, widths.data(), input.data(), weight_pointers.data(),
+                                hidden_pointers.data(), output.data()) == LIKENESS_OK, "network");
+    expect(likeness_mlp_backward(count, layers, widths.data(), input.data(), weight_pointers.data(), hidden_read.data(),
+                                 upstream.data(), d_weight_pointers.data(),
+                                 random.bits() % 4 ? d_input.data() : nullptr) == LIKENESS_OK, "network gradients");
+    digest.add(output, "network"), digest.add(d_input, "network input");
+    for (const auto& w : d_weights) digest.add(w, "network weights");
+}
+
+void compare(Random& random, Digest& digest) {
+    const int channels = random.between(1, 3), height = random.between(1, 60), width = random.between(1, 60);
+    const std::vector<float> image = random.many(static_cast<size_t>(channels) * height * width, 0, 1);
+    const std::vector<float> target = random.many(image.size(), 0, 1);
+    std::vector<float> gradient(image.size());
+    const bool wanted = random.bits() % 4 != 0;
+    const double value = likeness_ssim(channels, height, width, image.data(), target.data(),
+                                       wanted ? gradient.data() : nullptr);
+    digest.add({static_cast<float>(value)}, "ssim"), digest.add(gradient, "ssim gradient");
+}
+
+uint64_t round_of_all(uint64_t seed) {
+    Random random(seed);
+    Digest digest;
+    rasterise(random, digest);
+    color_by_view(random, digest);
+    encode(random, digest);
+    apply_network(random, digest);
+    compare(random, digest);
+    return digest.value();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const int rounds = argc > 1 ? std::atoi(argv[1]) : 40;
+    std::vector<uint64_t> expected;
+    likeness_set_threads(1);
+    for (int i = 0; i < rounds; i++) expected.push_back(round_of_all(i));
+    likeness_set_threads(3);
+    for (int i = 0; i < rounds; i++) expect(round_of_all(i) == expected[i], "the same bits on three threads");
+    std::vector<std::thread> callers;
+    for (int c = 0; c < 3; c++)
+        callers.emplace_back([&, c] {
+            for (int i = c; i < rounds; i += 3) expect(round_of_all(i) == expected[i], "the same bits beside others");
+        });
+    callers.emplace_back([] {
+        for (int i = 0; i < 3; i++) likeness_set_threads(2 + i % 2), likeness_threads();
+    });
+    for (std::thread& caller : callers) caller.join();
+    std::printf("%s: %d rounds of every kernel, no finding, %.1f GFLOP/s\n", likeness_isa(), rounds,
+                likeness_measure_fma_gflops(0.01));
+    likeness_set_threads(1);
+    return 0;
+}
