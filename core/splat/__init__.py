@@ -1,23 +1,28 @@
 """Differentiable Gaussian splatting and the other kernels of a training step, fast on a CPU.
 
-`rasterize`, `view_colors`, `encode_triplane`, `mlp` and `ssim` are the whole surface. Each runs on the native library
-where one loads and on a plain torch reference otherwise; the reference is also the tests' oracle. `core.splat.cuda` has
-the first and third on a CUDA card. This room knows Gaussians, grids and pictures, not heads, speech or schedules.
+`rasterize`, `view_colors`, `encode_triplane`, `mlp`, `ssim` and, for finished frames, `mlp_from` and `composite` are
+the whole surface. Each runs on the native library where one loads and on a plain torch reference otherwise; the
+reference is also the tests' oracle. `core.splat.cuda` has the first and third on a CUDA card. This room knows
+Gaussians, grids and pictures; it must not know of heads, speech or training schedules.
 """
 
+from core.splat.composite import Layer, composite
 from core.splat.grid import encode_triplane
 from core.splat.harmonics import view_colors
 from core.splat.library import backend_name
-from core.splat.network import mlp
+from core.splat.network import mlp, mlp_from
 from core.splat.rasterization import Rasterization, ScreenStatistics, rasterize
 from core.splat.similarity import ssim
 
 __all__ = [
+    "Layer",
     "Rasterization",
     "ScreenStatistics",
     "backend_name",
+    "composite",
     "encode_triplane",
     "mlp",
+    "mlp_from",
     "rasterize",
     "ssim",
     "view_colors",
