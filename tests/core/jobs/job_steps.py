@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
-from core.jobs import claims, lease, lifecycle
+from core.jobs import claims, lifecycle
 from core.jobs.clock import database_now
 from core.jobs.database import Database
 from core.jobs.kinds import QUEUES, JobKind

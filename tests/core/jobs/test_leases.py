@@ -7,15 +7,17 @@ import threading
 import pytest
 from sqlalchemy import select, update
 
-from core.jobs import claims, lease, lifecycle
 from core.accounts.keys import create_tenant
+from core.jobs import claims, lease, lifecycle
 from core.jobs.clock import database_now
 from core.jobs.database import Database
 from core.jobs.events import read_after
+from core.jobs.identifiers import new_id
 from core.jobs.kinds import QUEUES, STAGES, JobKind
 from core.jobs.lease import Claim, Directive, LeaseLostError
 from core.jobs.outbox import relay_once
 from core.jobs.reaper import reap, reap_owner
+from core.jobs.states import JOB_TRANSITIONS, JobState
 from core.jobs.steps import JobError
 from core.jobs.tables import Job, Outbox, StageRun
 from tests.core.jobs.job_steps import ATTEMPTS, LEASE, attempts, claim, job, let_leases_end, stages, submit
@@ -271,3 +273,93 @@ def test_a_lost_message_is_written_again(database: Database) -> None:
     assert reap(database, rehint_seconds=60).hinted == 1
     assert reap(database, rehint_seconds=60).hinted == 0
     assert relay_once(database, lambda *_: None) == 1
+
+
+def claim_stage(database: Database, stage: str) -> Claim:
+    """Claim and finish until this stage is claimed."""
+    while (mine := claim(database)).stage != stage:
+        lease.finish(database, mine, ATTEMPTS, output={"fan_out": 3} if mine.stage == "speech" else {})
+    return mine
+
+
+def test_segments_run_together_and_the_last_one_to_end_queues_what_follows(database: Database) -> None:
+    job_id = submit(database, JobKind.RENDER)
+    first = claim_stage(database, "synthesise")
+    parts = [first, claim(database), claim(database)]
+    assert [(part.segment, part.segments) for part in parts] == [(0, 3), (1, 3), (2, 3)]
+    assert claims.claim_next(database, QUEUES, "worker-1", LEASE) is None
+    for part in reversed(parts[1:]):
+        lease.finish(database, part, ATTEMPTS, output={"key": str(part.segment)})
+        assert job(database, job_id).state == "running"
+    lease.heartbeat(database, first, LEASE, 0.5, announce=True)
+    with database.read() as session:
+        assert read_after(session, job_id, 0)[-1].data["stage_progress"] == pytest.approx(2.5 / 3, abs=1e-3)
+    lease.finish(database, first, ATTEMPTS, output={"key": "0"})
+    mux = claim(database)
+    assert mux.stage == "mux"
+    assert {key: output["key"] for key, output in mux.outputs.items() if key[0] == "synthesise"} == {
+        ("synthesise", 0): "0",
+        ("synthesise", 1): "1",
+        ("synthesise", 2): "2",
+    }
+
+
+def test_a_segment_that_fails_ends_the_others_and_a_retry_repeats_only_what_is_missing(database: Database) -> None:
+    job_id = submit(database, JobKind.RENDER)
+    first = claim_stage(database, "synthesise")
+    second = claim(database)
+    lease.finish(database, first, ATTEMPTS, output={"key": "0"})
+    third = claim(database)
+    lease.fail(database, second, BROKEN)
+    assert job(database, job_id).state == "failed"
+    assert lease.heartbeat(database, third, LEASE, 0.5) is Directive.LOST
+    states = [(run.segment, run.state) for run in stages(database, job_id) if run.stage == "synthesise"]
+    assert states == [(0, "succeeded"), (1, "failed"), (2, "cancelled")]
+    with database.write() as session:
+        lifecycle.retry(session, job_id, ATTEMPTS)
+    assert [claim(database).segment for _ in range(2)] == [1, 2]
+
+
+def test_a_job_with_a_segment_handed_back_runs_as_long_as_another_one_does(database: Database) -> None:
+    job_id = submit(database, JobKind.RENDER)
+    first = claim_stage(database, "synthesise")
+    second, third = claim(database), claim(database)
+    for handed_back in (second, third):
+        lease.release(database, handed_back)
+        assert job(database, job_id).state == "running"
+    lease.release(database, first)
+    assert job(database, job_id).state == "queued"
+
+
+def test_a_passing_failure_is_tried_again_after_a_pause_and_then_is_final(database: Database) -> None:
+    job_id = submit(database)
+    lease.fail_attempt(database, claim(database), BROKEN, pause_seconds=30.0)
+    (stage,) = stages(database, job_id)
+    assert (stage.state, stage.error_code) == ("queued", "broken")
+    assert claims.claim_next(database, QUEUES, "worker-1", LEASE) is None
+    for _ in range(ATTEMPTS - 1):
+        with database.write() as session:
+            session.execute(update(StageRun).values(available_at=database_now()))
+        lease.fail_attempt(database, claim(database), BROKEN, pause_seconds=30.0)
+    assert (job(database, job_id).state, job(database, job_id).error_code) == ("failed", "broken")
+    assert [attempt.outcome for attempt in attempts(database, stage.id)] == ["failed"] * ATTEMPTS
+
+
+def test_the_database_refuses_a_transition_that_is_not_in_the_table(database: Database) -> None:
+    """An UPDATE goes only where `JOB_TRANSITIONS` does: the trigger knows no more and no less."""
+    from sqlalchemy.exc import DBAPIError
+
+    with database.read() as session:
+        like = session.get_one(Job, submit(database))
+    for start in JobState:
+        for target in JobState:
+            made = Job(id=new_id("job"), tenant_id=like.tenant_id, kind="adapt", subject_id="s", state=start, inputs={})
+            with database.write() as session:
+                session.add(made)
+            move = update(Job).where(Job.id == made.id).values(state=target)
+            if target is start or target in JOB_TRANSITIONS[start]:
+                with database.write() as session:
+                    session.execute(move)
+            else:
+                with pytest.raises(DBAPIError, match="no such transition"), database.write() as session:
+                    session.execute(move)
