@@ -5,21 +5,29 @@ It must run without torch, and without any other package that the science needs.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
+from typing import Any
 
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from prometheus_client import Counter
+
+from api.audit.endpoints import router as audit
+from api.consents.endpoints import router as consents
 from api.deps import Platform
 from api.health.endpoints import router as health
 from api.health.metrics import Metrics
 from api.identities.endpoints import router as identities
 from api.jobs.endpoints import router as jobs
-from api.observe import Observe
+from api.keys.endpoints import router as keys
 from api.objects.endpoints import router as objects
+from api.observe import Observe
 from api.problems import Problem, install
 from api.renders.endpoints import router as renders
 from api.umfs.endpoints import router as umfs
 from api.uploads.endpoints import router as uploads
-
-_PROBLEM = {"model": Problem, "content": {"application/problem+json": {}}}
+from api.usage.endpoints import router as usage
+from api.webhooks.endpoints import router as webhooks
+from core.accounts.rates import LocalLimiter, RateLimiter, RedisLimiter, is_redis
 
 
 def create_app(platform: Platform) -> FastAPI:
@@ -29,15 +37,38 @@ def create_app(platform: Platform) -> FastAPI:
         version="1",
         summary="Personal 3D talking heads from a few seconds of video.",
         telemetry={"tracing": False},  # `Observe` does it, and leaves the probes out
-        responses={"4XX": {**_PROBLEM, "description": "A problem body."}},
     )
     app.state.platform = platform
     app.state.metrics = Metrics(platform.database)
+    app.state.limiter = _limiter(platform, app.state.metrics)
     install(app)
     app.add_middleware(Observe, metrics=app.state.metrics)
     versioned = APIRouter(prefix="/v1")
-    for router in (uploads, objects, identities, renders, jobs, umfs, health):
+    for router in (uploads, objects, consents, identities, renders, jobs, umfs, webhooks, usage, keys, audit, health):
         versioned.include_router(router)
     app.include_router(versioned)
     app.include_router(health, include_in_schema=False)  # where probes look
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _limiter(platform: Platform, metrics: Metrics) -> RateLimiter:
+    """Shared by all API processes where the broker is a Redis."""
+    if not is_redis(platform.settings.broker_url):
+        return LocalLimiter()
+    unchecked = Counter(
+        "likeness_rate_limit_unchecked", "Calls let through because Redis was away.", registry=metrics.registry
+    )
+    return RedisLimiter(platform.settings.broker_url, unchecked.inc)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The document, with the problem body that the routes refer to."""
+    if app.openapi_schema is None:
+        made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        schemas = made["components"]["schemas"]
+        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        app.openapi_schema = made
+    return app.openapi_schema

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import re
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.problems import ApiError
 
+_AN_ID = re.compile(r"[a-z]+_[0-9a-f]{32}")
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 
@@ -41,8 +44,19 @@ def read_page(
     return rows[:limit], base64.urlsafe_b64encode(rows[limit - 1].id.encode()).decode()
 
 
+def with_tags(
+    query: Select[Row], column: InstrumentedAttribute[dict[str, str]], wanted: Sequence[str] | None
+) -> Select[Row]:
+    """Only the rows that carry all these marks, each `KEY:VALUE`."""
+    for one in wanted or ():
+        key, _, value = one.partition(":")
+        query = query.where(column[key].as_string() == value)
+    return query
+
+
 def _decode(cursor: str) -> str:
-    try:
-        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        raise ApiError("bad_cursor", "The cursor is not one of ours.", "Pass `next_cursor` unchanged.") from None
+    with contextlib.suppress(binascii.Error, ValueError):
+        after = base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii")
+        if _AN_ID.fullmatch(after):
+            return after
+    raise ApiError("bad_cursor", "The cursor is not one of ours.", "Pass `next_cursor` unchanged.")

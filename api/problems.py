@@ -34,8 +34,26 @@ _STATUS = {
     "batch_too_large": 422,
     "bad_cursor": 422,
     "too_many_streams": 429,
+    "too_many_jobs": 429,
+    "rate_limited": 429,
+    "quota_bytes": 402,
+    "quota_seconds": 402,
+    "scope_missing": 403,
+    "consent_required": 422,
+    "consent_not_valid": 409,
+    "consent_decided": 409,
+    "challenge_expired": 409,
+    "evidence_missing": 409,
+    "webhook_url_refused": 422,
+    "too_many_endpoints": 409,
+    "batch_refused": 422,
+    "umf_name_taken": 409,
+    "umf_not_ready": 409,
+    "key_is_yours": 409,
+    "upload_removed": 410,
     "object_missing": 410,
 }
+RETRY_AFTER_SECONDS = 5
 _log = structlog.get_logger(__name__)
 
 
@@ -51,6 +69,33 @@ class Problem(BaseModel):
     hint: str
     request_id: str
     errors: list[dict[str, Any]] = Field(default_factory=list, description="What is wrong with which field.")
+
+
+_TITLES = {
+    400: "The request can't be read.",
+    401: "The API key is missing or not valid.",
+    402: "A quota is used up.",
+    403: "The key lacks the scope for this.",
+    404: "There is no such thing, or it is another tenant's.",
+    409: "Not in the state that it is in.",
+    410: "It was there once.",
+    413: "Too large.",
+    422: "The request is malformed, or asks for what can't be.",
+    429: "Too many requests, jobs or streams: `Retry-After` says when to go on.",
+    503: "The database or the object store is away: `Retry-After` says when to try again.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How a route documents the problem bodies that it may answer."""
+    schema = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _TITLES[status], "content": schema} for status in statuses}
+
+
+KEYED = problems(400, 401, 403, 422, 429, 503)
+"""What every route with an API key may answer."""
+FOUND = {**KEYED, **problems(404)}
+"""What every route with an id may answer, too."""
 
 
 class ApiError(LikenessError):
@@ -89,7 +134,7 @@ def problem(request: Request, status: int, error: LikenessError, **more: Any) ->
     )
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     if status in (429, 503):
-        headers["Retry-After"] = "5"
+        headers["Retry-After"] = str(getattr(error, "retry_after_s", RETRY_AFTER_SECONDS))
     if status >= 500:
         headers["X-Request-Id"] = request_id
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
@@ -109,9 +154,11 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    codes = {404: "not_found", 405: "method_not_allowed"}
+    codes = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
     known = ApiError(codes.get(status, f"http_{status}"), str(getattr(error, "detail", "")), "See /docs for the paths.")
-    return problem(request, status, known)
+    answer = problem(request, status, known)
+    answer.headers.update(getattr(error, "headers", None) or {})
+    return answer
 
 
 async def _database_away(request: Request, error: Exception) -> JSONResponse:

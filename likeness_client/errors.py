@@ -23,7 +23,10 @@ class ApiProblemError(ClientError):
         hint: what to do about it.
         retryable: whether the same call may succeed later.
         request_id: to be named in a bug report.
+        retry_after_s: seconds after which the server wants to be asked again; None where it said nothing.
     """
+
+    retry_after_s: float | None = None
 
     def __init__(self, status: int, body: dict[str, Any]) -> None:
         self.status = status
@@ -41,6 +44,14 @@ class NotFoundError(ApiProblemError):
 
 class UnauthorizedError(ApiProblemError):
     """401: the API key is missing or not valid."""
+
+
+class QuotaError(ApiProblemError):
+    """402: a quota is used up."""
+
+
+class ForbiddenError(ApiProblemError):
+    """403: the key lacks the scope for this."""
 
 
 class ConflictError(ApiProblemError):
@@ -83,6 +94,8 @@ def problem_error(status: int, body: dict[str, Any]) -> ApiProblemError:
     """The error type for a problem body."""
     kinds: dict[int, type[ApiProblemError]] = {
         401: UnauthorizedError,
+        402: QuotaError,
+        403: ForbiddenError,
         404: NotFoundError,
         409: ConflictError,
         413: InvalidRequestError,

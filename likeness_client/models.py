@@ -46,7 +46,6 @@ class Job:
     @staticmethod
     def parse(body: Mapping[str, Any]) -> Job:
         """From the API's JSON."""
-        error = body["error"]
         return Job(
             id=body["id"],
             kind=body["kind"],
@@ -56,7 +55,7 @@ class Job:
             progress=body["progress"],
             eta_s=body["eta_s"],
             queue_position=body["queue_position"],
-            error=JobError(error["code"], error["message"], error["hint"], error["retryable"]) if error else None,
+            error=_error(body["error"]),
             stages=tuple(body["stages"]),
             attempts=tuple(body["attempts"]),
             raw=body,
@@ -125,17 +124,96 @@ class Render:
 
 
 @dataclass(frozen=True)
+class BatchItem:
+    """What became of one item of a batch: a render, or why there is none."""
+
+    render: Render | None
+    error: JobError | None
+
+
+@dataclass(frozen=True)
 class RenderBatch:
-    """Many renders, in the order in which they were asked for."""
+    """Many renders."""
 
     id: str
     state: str
-    renders: tuple[Render, ...]
+    items: tuple[BatchItem, ...]
+    """In the order in which they were asked for."""
+
+    @property
+    def renders(self) -> tuple[Render, ...]:
+        """Those that were accepted."""
+        return tuple(item.render for item in self.items if item.render is not None)
 
     @staticmethod
     def parse(body: Mapping[str, Any]) -> RenderBatch:
         """From the API's JSON."""
-        return RenderBatch(body["id"], body["state"], tuple(Render.parse(item) for item in body["renders"]))
+        items = tuple(
+            BatchItem(
+                Render.parse(item["render"]) if item["render"] else None,
+                _error(item["error"]),
+            )
+            for item in body["items"]
+        )
+        return RenderBatch(body["id"], body["state"], items)
+
+
+@dataclass(frozen=True)
+class Consent:
+    """A person's consent."""
+
+    id: str
+    subject: str
+    state: str
+    """`pending`, `verified`, `rejected`, `revoked` or `expired`."""
+    phrase: str | None
+    """What the person is to say in the evidence, while that is awaited."""
+    raw: Mapping[str, Any]
+
+    @staticmethod
+    def parse(body: Mapping[str, Any]) -> Consent:
+        """From the API's JSON."""
+        challenge = body["challenge"]
+        return Consent(body["id"], body["subject"], body["state"], challenge["phrase"] if challenge else None, body)
+
+
+@dataclass(frozen=True)
+class WebhookEndpoint:
+    """Where job events are sent to."""
+
+    id: str
+    url: str
+    events: tuple[str, ...]
+    """Empty: all of them."""
+    enabled: bool
+    secret: str | None
+    """For `verify_webhook`; shown when the endpoint is made or its secret rotated, else None."""
+    raw: Mapping[str, Any]
+
+    @staticmethod
+    def parse(body: Mapping[str, Any]) -> WebhookEndpoint:
+        """From the API's JSON."""
+        return WebhookEndpoint(
+            body["id"], body["url"], tuple(body["events"]), body["enabled"], body.get("secret"), body
+        )
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One message to one endpoint."""
+
+    id: str
+    endpoint: str
+    type: str
+    state: str
+    """`pending`, `delivered` or `failed`."""
+    attempts: tuple[Mapping[str, Any], ...]
+    raw: Mapping[str, Any]
+
+    @staticmethod
+    def parse(body: Mapping[str, Any]) -> Delivery:
+        """From the API's JSON."""
+        return Delivery(body["id"], body["endpoint"], body["type"], body["state"], tuple(body["attempts"]), body)
 
 
 @dataclass(frozen=True)
@@ -145,3 +223,7 @@ class Event:
     id: int
     type: str
     data: Mapping[str, Any]
+
+
+def _error(body: Mapping[str, Any] | None) -> JobError | None:
+    return JobError(body["code"], body["message"], body["hint"], body["retryable"]) if body else None

@@ -1,35 +1,38 @@
-"""Identities of a tenant: made by a job from an upload, deleted with everything that was made of them."""
+"""Identities of a tenant: made by a job under a consent, published when it succeeds, deleted down to a tombstone."""
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import PurePosixPath
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.consents.service import find as find_consent
 from api.deps import Platform
 from api.identities.schemas import FileOut, IdentityCreate, IdentityCreated, IdentityOut
+from api.inputs import input_file
 from api.jobs.schemas import describe as describe_job
 from api.problems import ApiError, NotFoundError
-from api.umfs.service import umf_option
+from api.umfs.service import umf_inputs
 from api.uploads.service import find as find_upload
+from core.accounts.quotas import check_jobs
+from core.consents.erase import erase_identity
+from core.consents.service import ConsentError, require_valid
+from core.consents.tables import Consent, ConsentState
 from core.jobs import lifecycle
-from core.jobs.clock import database_now
 from core.jobs.identifiers import new_id
 from core.jobs.kinds import JobKind
 from core.jobs.states import JobState
-from core.jobs.steps import changed
-from core.jobs.tables import Identity, Job, Render, Upload
+from core.jobs.tables import Identity, Job
 from core.jobs.view import view_job
 
 _STATES = {
     JobState.AWAITING_UPLOAD: "waiting",
+    JobState.AWAITING_CONSENT: "waiting",
     JobState.QUEUED: "adapting",
     JobState.RUNNING: "adapting",
     JobState.SUCCEEDED: "ready",
 }
-_SAFE_SUFFIX_LENGTH = 6
 
 
 def find(session: Session, tenant: str, identity_id: str) -> Identity:
@@ -49,27 +52,42 @@ def create(session: Session, platform: Platform, tenant: str, body: IdentityCrea
     """Add an identity and the job that makes it.
 
     Raises:
-        NotFoundError: no such upload.
-        ApiError: `umf_unknown`.
+        NotFoundError: no such upload or consent.
+        ApiError: `consent_required`, `umf_unknown`, `umf_not_ready`, `upload_removed`.
+        ConsentError: `consent_not_valid`.
+        TooManyJobsError: `too_many_jobs`.
     """
+    if body.consent is None:
+        raise ApiError(
+            "consent_required", "An avatar needs the consent of the person.", "POST /v1/consents, and give its id."
+        )
+    # Held until the commit: a revocation at the same moment comes before, and refuses, or after, and erases.
+    consent = find_consent(session, tenant, body.consent, held=True)
+    require_valid(session, consent)
     upload = find_upload(session, tenant, body.upload)
+    check_jobs(session, platform.settings, tenant)
     identity_id = new_id("idt")
+    umf, umf_file = umf_inputs(session, platform, tenant, body.umf)
     options = {
         "profile": body.profile,
         "start_s": body.start_s,
         "seconds": body.seconds,
-        "umf": umf_option(platform, body.umf),
+        "umf": umf,
     }
+    inputs: dict[str, Any] = {"video": input_file(upload, "video"), "options": options, "consent": consent.id}
+    if umf_file is not None:
+        inputs["umf"] = umf_file
     job = lifecycle.submit(
         session,
         tenant_id=tenant,
         kind=JobKind.ADAPT,
         subject_id=identity_id,
-        inputs={"video": input_file(upload, "video"), "options": options},
+        inputs=inputs,
         max_attempts=platform.settings.max_attempts,
         priority=body.priority,
         deadline_s=body.deadline_s,
         awaiting_upload_id=None if upload.state == "complete" else upload.id,
+        awaiting_consent_id=None if consent.state == ConsentState.VERIFIED else consent.id,
     )
     identity = Identity(
         id=identity_id,
@@ -79,7 +97,8 @@ def create(session: Session, platform: Platform, tenant: str, body: IdentityCrea
         job_id=job.id,
         profile=body.profile,
         umf=body.umf,
-        consent_attested=body.consent_attested,
+        consent_id=consent.id,
+        tags=body.metadata,
     )
     session.add(identity)
     session.flush()
@@ -87,26 +106,9 @@ def create(session: Session, platform: Platform, tenant: str, body: IdentityCrea
     return IdentityCreated(identity=describe(identity, job), job=describe_job(view_job(session, job)))
 
 
-def input_file(upload: Upload, name: str) -> dict[str, str]:
-    """An upload as a stage's input: the object's key, and a file name that keeps only a harmless suffix."""
-    suffix = PurePosixPath(upload.filename).suffix.lower()
-    harmless = len(suffix) <= _SAFE_SUFFIX_LENGTH and suffix[1:].isalnum() and suffix.isascii()
-    return {"key": upload.object_key, "name": name + (suffix if harmless else ""), "sha256": upload.sha256}
-
-
 def delete(session: Session, tenant: str, identity_id: str) -> list[str]:
     """Delete an identity: its jobs stop, a tombstone stays. Returns the keys of the objects to remove after commit."""
-    identity = find(session, tenant, identity_id)
-    changed(session, update(Identity).where(Identity.id == identity_id).values(deleted_at=database_now()))
-    renders = session.scalars(select(Render).where(Render.identity_id == identity_id)).all()
-    for job_id in (identity.job_id, *(render.job_id for render in renders)):
-        with contextlib.suppress(lifecycle.JobConflictError):
-            lifecycle.cancel(session, job_id)
-    keys = [identity.bundle_key, *(render.output_key for render in renders)]
-    others = select(Identity.id).where(Identity.upload_id == identity.upload_id, Identity.deleted_at.is_(None)).limit(1)
-    if session.scalar(others) is None:
-        keys.append(session.get_one(Upload, identity.upload_id).object_key)
-    return [key for key in keys if key is not None]
+    return erase_identity(session, find(session, tenant, identity_id).id, "deleted")
 
 
 def describe(identity: Identity, job: Job) -> IdentityOut:
@@ -125,20 +127,27 @@ def describe(identity: Identity, job: Job) -> IdentityOut:
         profile=identity.profile,
         umf=identity.umf,
         upload=identity.upload_id,
+        consent=identity.consent_id,
         job=identity.job_id,
         bundle=bundle,
+        metadata=identity.tags,
         created_at=identity.created_at,
     )
 
 
 def ready(session: Session, tenant: str, identity_id: str) -> Identity:
-    """The tenant's identity, which has a bundle.
+    """The tenant's identity, which has a bundle, and whose consent holds.
 
     Raises:
         ApiError: `identity_not_ready`.
+        ConsentError: `consent_not_valid`.
         NotFoundError: no such identity.
     """
     identity = find(session, tenant, identity_id)
+    consent = session.get(Consent, identity.consent_id)
+    if consent is None:
+        raise ConsentError("consent_not_valid", "The identity has no consent.", "Make a new one, with a consent.")
+    require_valid(session, consent)
     if identity.bundle_key is None:
         state = session.get_one(Job, identity.job_id).state
         raise ApiError("identity_not_ready", f"The identity's job is {state}.", "Wait until its job has succeeded.")

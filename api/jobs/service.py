@@ -1,26 +1,23 @@
-"""Jobs of a tenant: look, cancel, retry, follow."""
+"""Jobs of a tenant: look, cancel, retry."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+import hashlib
 
-import anyio
-from anyio import to_thread
+from fastapi import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.deps import Platform
 from api.jobs.schemas import JobOut, describe
 from api.problems import NotFoundError
+from core.accounts.quotas import check_jobs
+from core.consents.service import require_valid
+from core.consents.tables import Consent
 from core.jobs import lifecycle
-from core.jobs.events import FINAL_EVENTS, JobEvent, read_after
-from core.jobs.states import JOB_FINISHED
-from core.jobs.tables import Identity, Job, Render
+from core.jobs.kinds import JobKind
+from core.jobs.tables import Identity, Job, Render, Umf
 from core.jobs.view import view_job
-
-KEEPALIVE_SECONDS = 15.0
 
 
 def find(session: Session, tenant: str, job_id: str) -> Job:
@@ -53,52 +50,38 @@ def retry(session: Session, platform: Platform, tenant: str, job_id: str) -> Job
 
     Raises:
         NotFoundError: what the job was to make has been deleted.
+        ConsentError: `consent_not_valid`.
+        TooManyJobsError: `too_many_jobs`.
     """
     job = find(session, tenant, job_id)
-    render = session.get(Render, job.subject_id)
-    identity = session.get(Identity, render.identity_id if render is not None else job.subject_id)
-    if identity is None or identity.deleted_at is not None:
-        raise NotFoundError("identity")
+    if not _wanted(session, job):
+        raise NotFoundError("identity or motion field")
+    check_jobs(session, platform.settings, tenant)
     lifecycle.retry(session, job_id, platform.settings.max_attempts)
     session.expire_all()
     return read(session, tenant, job_id)
 
 
-async def follow(
-    platform: Platform, job_id: str, last_id: int, gone: Callable[[], Awaitable[bool]]
-) -> AsyncIterator[str]:
-    """The job's events after `last_id` as an event stream, until the job ends, the reader leaves, or time is up.
-
-    No database session is held between two polls.
-    """
-    settings = platform.settings
-    until = time.monotonic() + settings.event_stream_seconds
-    quiet_since = time.monotonic()
-    platform.streams.count += 1
-    try:
-        yield "retry: 2000\n\n"
-        while time.monotonic() < until and not await gone():
-            events, finished = await to_thread.run_sync(_poll, platform, job_id, last_id)
-            for event in events:
-                last_id, quiet_since = event.id, time.monotonic()
-                yield _encode(event)
-            if finished and (not events or events[-1].type in FINAL_EVENTS):
-                return
-            if time.monotonic() - quiet_since > KEEPALIVE_SECONDS:
-                quiet_since = time.monotonic()
-                yield ": still here\n\n"
-            await anyio.sleep(settings.event_poll_seconds)
-    finally:
-        platform.streams.count -= 1
+def _wanted(session: Session, job: Job) -> bool:
+    """Whether what the job makes has not been deleted, and its consent holds."""
+    if job.kind == JobKind.PRETRAIN:
+        umf = session.get(Umf, job.subject_id)
+        return umf is not None and umf.deleted_at is None
+    render = session.get(Render, job.subject_id)
+    identity = session.get(Identity, render.identity_id if render is not None else job.subject_id)
+    if identity is None or identity.deleted_at is not None:
+        return False
+    consent = session.get(Consent, identity.consent_id)
+    if consent is not None:
+        require_valid(session, consent)
+    return True
 
 
-def _poll(platform: Platform, job_id: str, last_id: int) -> tuple[list[JobEvent], bool]:
-    with platform.database.read() as session:
-        # The state first: events that end a job are written with its state, so none is missed.
-        finished = session.get_one(Job, job_id).state in JOB_FINISHED
-        return read_after(session, job_id, last_id), finished
-
-
-def _encode(event: JobEvent) -> str:
-    data = json.dumps({"id": event.id, "type": event.type, "at": event.at, **event.data})
-    return f"id: {event.id}\nevent: {event.type}\ndata: {data}\n\n"
+def answer(job: JobOut, known: str | None) -> Response:
+    """The job as JSON with an ETag, or 304 where the caller has this answer."""
+    body = job.model_dump_json().encode()
+    etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if known is not None and etag in (part.strip().removeprefix("W/") for part in known.split(",")):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")

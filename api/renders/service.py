@@ -1,4 +1,4 @@
-"""Renders of a tenant, alone or in batches: each is a job of its own."""
+"""Renders of a tenant: each is a job of its own."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from sqlalchemy.orm import Session
 
 from api.deps import Platform
 from api.identities.schemas import FileOut
-from api.identities.service import input_file
 from api.identities.service import ready as ready_identity
-from api.problems import ApiError, NotFoundError
-from api.renders.schemas import RenderBatchCreate, RenderBatchOut, RenderCreate, RenderOut
+from api.inputs import input_file
+from api.problems import NotFoundError
+from api.renders.schemas import RenderCreate, RenderOut
 from api.uploads.service import find as find_upload
+from core.accounts.quotas import check_jobs, check_video
+from core.consents.tables import Consent, ConsentState
 from core.jobs import lifecycle
 from core.jobs.identifiers import new_id
 from core.jobs.kinds import JobKind
-from core.jobs.states import JOB_FINISHED, JobState
-from core.jobs.tables import Identity, Job, Render, RenderBatch
+from core.jobs.states import JobState
+from core.jobs.tables import Identity, Job, Render
 
 
 def find(session: Session, tenant: str, render_id: str) -> Render:
@@ -41,10 +43,16 @@ def create(
 
     Raises:
         NotFoundError: no such identity or upload.
-        ApiError: `identity_not_ready`.
+        ApiError: `identity_not_ready`, `upload_removed`.
+        ConsentError: `consent_not_valid`.
+        QuotaError: `quota_seconds`.
+        TooManyJobsError: `too_many_jobs`.
     """
     identity = ready_identity(session, tenant, body.identity)
+    _hold(session, identity)
     upload = find_upload(session, tenant, body.upload)
+    check_video(session, platform.settings, tenant)
+    check_jobs(session, platform.settings, tenant)
     render_id = new_id("rnd")
     options = {"size": body.size, "background": body.background, "label": body.label}
     bundle = {"key": identity.bundle_key, "name": "avatar.likeness", "sha256": identity.bundle_sha256}
@@ -67,6 +75,7 @@ def create(
         upload_id=upload.id,
         job_id=job.id,
         options=options,
+        tags=body.metadata,
     )
     session.add(render)
     session.flush()
@@ -74,34 +83,14 @@ def create(
     return render, job
 
 
-def create_batch(session: Session, platform: Platform, tenant: str, body: RenderBatchCreate) -> RenderBatchOut:
-    """Add all renders of a batch, or none.
-
-    Raises:
-        ApiError: `batch_too_large`, `identity_not_ready`.
-        NotFoundError: no such identity or upload.
-    """
-    limit = platform.settings.max_batch_items
-    if len(body.items) > limit:
-        raise ApiError("batch_too_large", f"A batch may have {limit} items at most.", "Send several batches.")
-    batch = RenderBatch(id=new_id("bat"), tenant_id=tenant)
-    session.add(batch)
-    session.flush()
-    made = [create(session, platform, tenant, item, batch.id) for item in body.items]
-    return describe_batch(batch, [describe(render, job) for render, job in made])
-
-
-def read_batch(session: Session, tenant: str, batch_id: str) -> RenderBatchOut:
-    """The tenant's batch, with every render.
-
-    Raises:
-        NotFoundError: no such batch, or not this tenant's.
-    """
-    batch = session.scalar(select(RenderBatch).where(RenderBatch.id == batch_id, RenderBatch.tenant_id == tenant))
-    if batch is None:
-        raise NotFoundError("render batch")
-    renders = session.scalars(select(Render).where(Render.batch_id == batch_id).order_by(Render.id)).all()
-    return describe_batch(batch, describe_all(session, renders))
+def _hold(session: Session, identity: Identity) -> None:
+    """Keep the identity as it is until the commit: it is erased before this render is made, or with it."""
+    held = select(Identity.id).where(Identity.id == identity.id, Identity.deleted_at.is_(None))
+    if session.scalar(held.with_for_update(read=True)) is None:
+        raise NotFoundError("identity")
+    consent = select(Consent.state).where(Consent.id == identity.consent_id).with_for_update(read=True)
+    if session.scalar(consent) != ConsentState.VERIFIED:
+        raise NotFoundError("identity")
 
 
 def describe(render: Render, job: Job) -> RenderOut:
@@ -119,6 +108,7 @@ def describe(render: Render, job: Job) -> RenderOut:
         job=render.job_id,
         output=output,
         result=render.result,
+        metadata=render.tags,
         created_at=render.created_at,
     )
 
@@ -128,14 +118,3 @@ def describe_all(session: Session, renders: Sequence[Render]) -> list[RenderOut]
     wanted = select(Job).where(Job.id.in_([render.job_id for render in renders]))
     jobs = {job.id: job for job in session.scalars(wanted)}
     return [describe(render, jobs[render.job_id]) for render in renders]
-
-
-def describe_batch(batch: RenderBatch, renders: list[RenderOut]) -> RenderBatchOut:
-    """The batch as the API shows it."""
-    states = [render.state for render in renders]
-    if any(state not in JOB_FINISHED for state in states):
-        return RenderBatchOut(id=batch.id, state="running", renders=renders, created_at=batch.created_at)
-    good = all(state is JobState.SUCCEEDED for state in states)
-    return RenderBatchOut(
-        id=batch.id, state="succeeded" if good else "failed", renders=renders, created_at=batch.created_at
-    )

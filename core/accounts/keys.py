@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.accounts.tables import ApiKey
@@ -136,16 +136,24 @@ def tenant_of_key(session: Session, key: str, secret_key: str) -> str | None:
     return holder.tenant_id if holder is not None else None
 
 
+def unused_lately(session: Session, key_id: str) -> bool:
+    """Whether `mark_used` has something to note."""
+    return session.scalar(select(ApiKey.id).where(ApiKey.id == key_id, _stale())) is not None
+
+
 def mark_used(session: Session, key_id: str) -> None:
     """Note that the key is in use; no more than once a minute."""
-    stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < database_now() - USED_STEP_SECONDS)
-    changed(session, update(ApiKey).where(ApiKey.id == key_id, stale).values(last_used_at=database_now()))
+    changed(session, update(ApiKey).where(ApiKey.id == key_id, _stale()).values(last_used_at=database_now()))
 
 
 def revoke_key(session: Session, tenant_id: str, key_id: str) -> bool:
     """End a key for good. Returns False where the tenant has no such live key."""
     mine = (ApiKey.id == key_id, ApiKey.tenant_id == tenant_id, ApiKey.revoked_at.is_(None))
     return changed(session, update(ApiKey).where(*mine).values(revoked_at=database_now())) == 1
+
+
+def _stale() -> ColumnElement[bool]:
+    return or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < database_now() - USED_STEP_SECONDS)
 
 
 def digest(key: str, secret_key: str) -> str:

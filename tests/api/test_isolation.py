@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,66 +10,131 @@ from typing import Any
 import pytest
 
 from api.bootstrap import first_key, open_platform
+from core.accounts.keys import Scope
 from core.settings import load_settings
 
+BODIES = {
+    "/v1/uploads": {"filename": "a.mp4", "size": 1, "sha256": "0" * 64},
+    "/v1/consents": {"subject": "Ada", "purpose": "tests"},
+    "/v1/consents/{consent_id}/evidence": {"upload": "{upload_id}"},
+    "/v1/consents/{consent_id}/decision": {"verdict": "verified"},
+    "/v1/consents/{consent_id}/revoke": {},
+    "/v1/identities": {"upload": "{upload_id}", "consent": "{consent_id}"},
+    "/v1/umfs": {"name": "theirs", "uploads": ["{upload_id}"], "consent_attested": True},
+    "/v1/renders": {"identity": "{identity_id}", "upload": "{upload_id}"},
+    "/v1/render-batches": {"items": [{"identity": "{identity_id}", "upload": "{upload_id}"}]},
+    "/v1/webhook-endpoints": {"url": "https://example.com/hook"},
+    "/v1/webhook-endpoints/{endpoint_id}": {"enabled": False},
+    "/v1/keys": {"name": "another"},
+}
+"""A good body for each route that wants one, with the ids of the first tenant."""
+OPEN = {"/v1/healthz", "/v1/readyz", "/v1/metrics"}
 
-def test_every_route_with_an_id_answers_404_to_another_tenant(
-    api: Any, stranger: Any, refused: Any, tmp_path: Path
-) -> None:
+
+@pytest.fixture
+def ids(api: Any, tmp_path: Path) -> dict[str, str]:
+    """One of everything, of the first tenant."""
     made = api.identity()
+    clip = api.upload(b"clip", "ada.mp4")
+    umf = api.http.post("/v1/umfs", json={"name": "ours", "uploads": [clip], "consent_attested": True}).json()
     api.run(tmp_path)
-    upload = made["identity"]["upload"]
     item = {"identity": made["identity"]["id"], "upload": api.upload(b"speech", "a.wav")}
     batch = api.http.post("/v1/render-batches", json={"items": [item]}).json()
-    ids = {
-        "upload_id": upload,
+    endpoint = api.http.post("/v1/webhook-endpoints", json={"url": "https://example.com/hook"}).json()
+    return {
+        "upload_id": made["identity"]["upload"],
+        "consent_id": made["identity"]["consent"],
         "identity_id": made["identity"]["id"],
-        "render_id": batch["renders"][0]["id"],
+        "umf_id": umf["umf"]["id"],
+        "render_id": batch["items"][0]["render"]["id"],
         "batch_id": batch["id"],
         "job_id": made["job"]["id"],
+        "endpoint_id": endpoint["id"],
+        "delivery_id": api.http.post(f"/v1/webhook-endpoints/{endpoint['id']}/test").json()["id"],
+        "key_id": api.http.post("/v1/keys", json={"name": "second"}).json()["id"],
     }
-    tried = 0
-    for path, methods in api.http.get("/openapi.json").json()["paths"].items():
-        names = re.findall(r"{(\w+)}", path)
-        for method in methods if names else ():
-            url = path.format(**ids)
-            answer = stranger.http.request(method, url, content=b"some bytes" if method == "put" else None)
+
+
+def routes(api: Any) -> list[tuple[str, str]]:
+    """(method, path) of every route that the OpenAPI shows and that wants a key."""
+    paths = api.http.get("/openapi.json").json()["paths"]
+    return [(method, path) for path, methods in paths.items() if path not in OPEN for method in methods]
+
+
+def call(http: Any, method: str, path: str, ids: dict[str, str]) -> Any:
+    body = BODIES.get(path) if method in ("post", "patch") else None
+    filled = json.loads(re.sub(r"{(\w+_id)}", lambda name: ids[name[1]], json.dumps(body)))
+    return http.request(method, path.format(**ids), json=filled, headers={"Last-Event-ID": "0"})
+
+
+def test_every_route_is_closed_to_another_tenant(api: Any, stranger: Any, refused: Any, ids: dict[str, str]) -> None:
+    """With another tenant's ids in the path or in the body every route answers 404; lists are empty."""
+    before = snapshot(api)
+    walked = 0
+    for method, path in routes(api):
+        answer = call(stranger.http, method, path, ids)
+        names_an_id = "{" in path or ("_id}" in json.dumps(BODIES.get(path, "")) and method == "post")
+        if path == "/v1/render-batches":
+            assert (answer.status_code, refused(answer)) == (422, "batch_refused")
+            assert "not_found" in answer.json()["detail"]
+        elif names_an_id:
             assert (answer.status_code, refused(answer)) == (404, "not_found"), (method, path)
-            tried += 1
-    assert tried >= 13
-    for listing in ("identities", "renders", "jobs"):
-        assert stranger.http.get(f"/v1/{listing}").json()["items"] == []
-        assert api.http.get(f"/v1/{listing}").json()["items"]
+        else:
+            assert answer.is_success, (method, path, answer.text)
+        walked += names_an_id
+    assert walked >= 30
+    assert snapshot(api) == before
+    for listing in ("identities", "renders", "jobs", "deliveries"):
+        assert stranger.http.get(f"/v1/{listing}").json()["items"] == [], listing
+
+
+def snapshot(api: Any) -> dict[str, Any]:
+    """What the first tenant has: a stranger's calls leave all of it as it is."""
+    seen = {path: api.http.get(f"/v1/{path}").json() for path in ("identities", "renders", "jobs", "consents", "audit")}
+    return {**seen, "endpoints": api.http.get("/v1/webhook-endpoints").json(), "umfs": api.http.get("/v1/umfs").json()}
+
+
+def test_every_route_is_closed_without_a_key(api: Any, refused: Any, ids: dict[str, str]) -> None:
+    del api.http.headers["Authorization"]
+    for method, path in routes(api):
+        answer = call(api.http, method, path, ids)
+        assert (answer.status_code, refused(answer)) == (401, "unauthorized"), (method, path)
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_every_route_is_closed_to_a_key_without_its_scope(api: Any, refused: Any, ids: dict[str, str]) -> None:
+    """No scope but the right one opens a route: a key with all of them opens it, each other one alone does not."""
+    keys = {scope: api.http.post("/v1/keys", json={"name": scope, "scopes": [scope]}).json()["key"] for scope in Scope}
+    for method, path in routes(api):
+        opened = []
+        for scope, key in keys.items():
+            api.http.headers["Authorization"] = f"Bearer {key}"
+            # Nothing is changed: the ids are nobody's.
+            answer = call(api.http, method, path, {name: f"{id_[:4]}{'0' * 32}" for name, id_ in ids.items()})
+            if answer.status_code != 403:
+                opened.append(scope)
+            else:
+                assert refused(answer) == "scope_missing"
+        assert len(opened) == 1, (method, path, opened)
 
 
 def test_another_tenants_ids_do_not_work_inside_a_body(api: Any, stranger: Any, refused: Any, tmp_path: Path) -> None:
     identity = api.identity()["identity"]
     api.run(tmp_path)
-    body = {"upload": identity["upload"], "consent_attested": True}
+    body = {"upload": identity["upload"], "consent": stranger.consent()}
     assert refused(stranger.http.post("/v1/identities", json=body)) == "not_found"
     body = {"identity": identity["id"], "upload": stranger.upload(b"speech", "a.wav")}
     assert refused(stranger.http.post("/v1/renders", json=body)) == "not_found"
 
 
-@pytest.mark.parametrize("header", [None, "Bearer", "Bearer lk_wrong", "Basic abc", "Bearer " + "lk_" + "0" * 46])
-def test_without_a_good_key_every_route_is_closed(api: Any, refused: Any, header: str | None) -> None:
-    del api.http.headers["Authorization"]
-    headers = {"Authorization": header} if header else {}
-    for path, methods in api.http.get("/openapi.json").json()["paths"].items():
-        if path.rsplit("/", 1)[1] in ("healthz", "readyz", "metrics"):
-            continue
-        url = re.sub(r"{\w+}", "job_" + "0" * 32, path)
-        for method in methods:
-            answer = api.http.request(method, url, headers=headers, json={} if method == "post" else None)
-            assert answer.status_code in (401, 422), (method, path)
-            if answer.status_code == 401:
-                assert refused(answer) == "unauthorized"
-                assert answer.headers["www-authenticate"] == "Bearer"
-    assert api.http.get("/v1/jobs", headers=headers).status_code == 401
+@pytest.mark.parametrize("header", ["Bearer", "Bearer lk_wrong", "Basic abc", "Bearer " + "lk_" + "0" * 46])
+def test_a_bad_key_opens_nothing(api: Any, refused: Any, header: str) -> None:
+    answer = api.http.get("/v1/jobs", headers={"Authorization": header})
+    assert (answer.status_code, refused(answer)) == (401, "unauthorized")
 
 
 def test_a_repeated_post_with_the_same_key_creates_once(api: Any, refused: Any) -> None:
-    body = {"upload": api.upload(), "consent_attested": True}
+    body = {"upload": api.upload(), "consent": api.consent()}
     headers = {"Idempotency-Key": "abc"}
     first = api.http.post("/v1/identities", json=body, headers=headers)
     second = api.http.post("/v1/identities", json=body, headers=headers)
@@ -83,7 +149,7 @@ def test_a_repeated_post_with_the_same_key_creates_once(api: Any, refused: Any) 
 
 def test_a_refused_post_does_not_use_up_its_key(api: Any, refused: Any) -> None:
     headers = {"Idempotency-Key": "abc"}
-    body = {"upload": "upl_" + "0" * 32, "consent_attested": True}
+    body = {"upload": "upl_" + "0" * 32, "consent": api.consent()}
     assert refused(api.http.post("/v1/identities", json=body, headers=headers)) == "not_found"
     good = api.http.post("/v1/identities", json={**body, "upload": api.upload()}, headers=headers)
     assert good.status_code == 202

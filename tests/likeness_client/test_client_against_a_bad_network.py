@@ -65,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
-    monkeypatch.setattr("likeness_client.client.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("likeness_client.connection.FIRST_PAUSE_SECONDS", 0.01)
     with BadServer() as running:
         threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
         yield running
@@ -80,12 +80,12 @@ def client(server: BadServer) -> Iterator[Client]:
 
 def test_a_creation_whose_answer_was_lost_is_repeated_under_the_same_key(server: BadServer, client: Client) -> None:
     server.faults = ["break", 503]
-    assert client.create_identity("upl_1", consent_attested=True).id == "idt_1"
+    assert client.create_identity("upl_1", consent="con_1").id == "idt_1"
     keys = [key for _, _, key in server.asked]
     assert len(keys) == 3
     assert len(set(keys)) == 1
     assert keys[0]
-    client.create_identity("upl_1", consent_attested=True)
+    client.create_identity("upl_1", consent="con_1")
     assert server.asked[-1][2] != keys[0]
 
 
@@ -102,7 +102,7 @@ def test_it_gives_up_after_some_tries(server: BadServer, client: Client) -> None
 def test_a_request_that_was_refused_is_not_repeated(server: BadServer, client: Client) -> None:
     server.faults = [422]
     with pytest.raises(ApiProblemError):
-        client.create_identity("upl_1", consent_attested=True)
+        client.create_identity("upl_1", consent="con_1")
     assert len(server.asked) == 1
 
 

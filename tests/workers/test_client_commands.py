@@ -83,6 +83,6 @@ def test_no_avatar_without_consent(likeness: Any, running: Running) -> None:
 
 
 def test_a_server_that_is_not_there_exits_with_1(likeness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("likeness_client.client.FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("likeness_client.connection.FIRST_PAUSE_SECONDS", 0.001)
     code, error = likeness("status", "job_" + "0" * 32, "--url", "http://127.0.0.1:1")
     assert (code, error.code) == (1, "server_unreachable")
