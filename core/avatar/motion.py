@@ -78,10 +78,14 @@ class FaceField(nn.Module):
         return FaceFeatures(grid, speech_gate, mlp(grid, list(self.expression_gate)).relu(), gain)
 
     def conditions(self, windows: Tensor, expression: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, 8, 16, 64] and [B, 6] -> speech codes [B, 32] and expression codes [B, 6]; blinks pass unchanged."""
+        """[B, 8, 16, 64] and [B, 6] -> speech codes [B, 32] and expression codes [B, 6]."""
+        return self.speech(windows), self.expression_code(expression)
+
+    def expression_code(self, expression: Tensor) -> Tensor:
+        """[B, 6] -> [B, 6]; blinks pass unchanged."""
         hidden, out = self.expression
         upper = torch.relu(expression[:, :5] @ hidden.t()) @ out.t()
-        return self.speech(windows), torch.cat([upper, expression[:, 5:]], dim=1)
+        return torch.cat([upper, expression[:, 5:]], dim=1)
 
     def condition(self, windows: Tensor, expression: Tensor) -> tuple[Tensor, Tensor]:
         """The codes of one frame: [8, 16, 64] and [6] -> [32] and [6]."""

@@ -25,12 +25,12 @@ class StillFace:
             first = field.layers[0]
             self._constant = self._features.grid @ first[:, :FEATURES].t()
             self._gates = torch.cat([self._features.speech_gate, self._features.expression_gate], dim=1)
-            self._gated = first[:, FEATURES:]
+            self._gated = first[:, FEATURES:].contiguous()
 
     @torch.no_grad()
-    def move(self, windows: Tensor, expression: Tensor) -> Motion:
-        """Motion for one frame's speech windows [8, 16, 64] and expression [6]."""
-        codes = torch.cat(self._field.condition(windows, expression))
+    def move(self, speech: Tensor, expression: Tensor) -> Motion:
+        """Motion for one frame's speech code [32] and expression [6]."""
+        codes = torch.cat([speech, self._field.expression_code(expression[None])[0]])
         layers = [self._gated * codes, *list(self._field.layers)[1:]]
         out = mlp_from(self._constant, self._gates, layers)
         return Motion(translations(out, self._features), out[:, 3:7], out[:, 7:10])
@@ -48,10 +48,10 @@ class StillMouth:
             self._gain_constant = features @ field.scaler[0][:, :FEATURES].t()
 
     @torch.no_grad()
-    def move(self, windows: Tensor, hook: Tensor) -> Motion:
-        """Motion for one frame's speech windows [8, 16, 64] and hook [3]."""
+    def move(self, speech: Tensor, hook: Tensor) -> Motion:
+        """Motion for one frame's speech code [32] and hook [3]."""
         field = self._field
-        said = torch.cat([field.speech(windows[None])[0], hook])
+        said = torch.cat([speech, hook])
         hidden = (self._constant + field.layers[0][:, FEATURES:] @ said).relu_()
         out = mlp(hidden, list(field.layers)[1:])
         hidden = (self._gain_constant + field.scaler[0][:, FEATURES:] @ said[SPEECH_CODE:]).relu_()

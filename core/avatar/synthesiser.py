@@ -14,10 +14,11 @@ from torch import Tensor
 from core.avatar.avatar import Avatar
 from core.avatar.drawing import dilation_window, draw, world_to_camera
 from core.avatar.gaussians import Gaussians
-from core.avatar.motion import Motion, face_mouth_hook, hook_extremes
+from core.avatar.motion import HOOK_RANK, Motion, face_mouth_hook, hook_extremes
 from core.avatar.still import StillFace, StillMouth
+from core.avatar.still_speech import StillSpeech
 from core.camera import Camera
-from core.splat import Layer, composite
+from core.splat import Layer, bounds, composite
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
@@ -30,6 +31,7 @@ class Synthesiser:
         """`camera` is the portrait's, square; its size is the output's."""
         self.avatar = avatar
         self.camera = camera
+        self._speech = StillSpeech([avatar.face_field.speech, avatar.mouth_field.speech])
         self._face = StillFace(avatar.face_field, avatar.face.means)
         self._mouth = StillMouth(avatar.mouth_field, avatar.mouth.means)
         self._face_reach = 3 * float(avatar.face.sigma().amax())
@@ -37,8 +39,9 @@ class Synthesiser:
 
     def motions(self, windows: Tensor, expression: Tensor) -> tuple[Motion, Motion]:
         """Motion of the face and of the mouth branch for one frame's speech windows [8, 16, 64] and expression [6]."""
-        face = self._face.move(windows, expression)
-        return face, self._mouth.move(windows, face_mouth_hook(*hook_extremes(face, 10)))
+        face_speech, mouth_speech = self._speech.codes(windows)
+        face = self._face.move(face_speech, expression)
+        return face, self._mouth.move(mouth_speech, face_mouth_hook(*hook_extremes(face, HOOK_RANK)))
 
     @torch.no_grad()
     def frame(
@@ -90,14 +93,10 @@ class Synthesiser:
 
 def covered_box(gaussians: Gaussians, motion: Motion, pose: Tensor, camera: Camera, reach: float, pad: int = 0) -> Box:
     """The smallest box (grown to multiples of 16, within the frame) that holds every Gaussian's `reach` metres."""
-    points = (gaussians.means + motion.translation) @ pose[:3, :3].t() + pose[:3, 3]
-    depth = points[:, 2].clamp(min=0.05)
-    x = camera.fx * points[:, 0] / depth + camera.cx
-    y = camera.fy * points[:, 1] / depth + camera.cy
-    bounds = torch.stack([x.amin(), y.amin(), x.amax(), y.amax()]).tolist()
-    margin = min(camera.fx * reach / float(depth.amin()), camera.width / 16) + pad + 1
-    left = max(0, int(bounds[0] - margin) // 16 * 16)
-    top = max(0, int(bounds[1] - margin) // 16 * 16)
-    right = min(camera.width, -(-int(bounds[2] + margin) // 16) * 16)
-    bottom = min(camera.height, -(-int(bounds[3] + margin) // 16) * 16)
+    covered = bounds(gaussians.means + motion.translation, pose, camera)
+    margin = min(camera.fx * reach / covered.depth, camera.width / 16) + pad + 1
+    left = max(0, int(covered.left - margin) // 16 * 16)
+    top = max(0, int(covered.top - margin) // 16 * 16)
+    right = min(camera.width, -(-int(covered.right + margin) // 16) * 16)
+    bottom = min(camera.height, -(-int(covered.bottom + margin) // 16) * 16)
     return left, top, right, bottom

@@ -6,7 +6,7 @@ reference is also the tests' oracle. `core.splat.cuda` has the first and third o
 Gaussians, grids and pictures; it must not know of heads, speech or training schedules.
 """
 
-from core.splat.composite import Layer, composite
+from core.splat.composite import Bounds, Layer, bounds, composite
 from core.splat.grid import encode_triplane
 from core.splat.harmonics import view_colors
 from core.splat.library import backend_name
@@ -15,10 +15,12 @@ from core.splat.rasterization import Rasterization, ScreenStatistics, rasterize
 from core.splat.similarity import ssim
 
 __all__ = [
+    "Bounds",
     "Layer",
     "Rasterization",
     "ScreenStatistics",
     "backend_name",
+    "bounds",
     "composite",
     "encode_triplane",
     "mlp",

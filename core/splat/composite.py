@@ -1,4 +1,4 @@
-"""`composite`: a finished frame from what the branches drew and what was recorded."""
+"""`bounds` and `composite`: which box to draw, and a finished frame from what was drawn and what was recorded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from core.camera import Camera
 from core.splat import reference
 from core.splat.border import check_tensor, pointer
 from core.splat.library import LayerStruct, check_status, choose
@@ -29,6 +30,39 @@ class Layer:
         """The layer as the kernel reads it; borrows both tensors."""
         height, width = self.alpha.shape
         return LayerStruct(pointer(self.image), pointer(self.alpha), self.left, self.top, width, height)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The part of the picture that points fall on, pixels, and how near the nearest is, metres."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    depth: float
+
+
+@torch.no_grad()
+def bounds(points: Tensor, world_to_camera: Tensor, camera: Camera, *, backend: str | None = None) -> Bounds:
+    """Where points [N, 3] (metres, world, N > 0) fall, those nearer than 5 cm as if they were 5 cm away.
+
+    Raises:
+        TypeError, ValueError: a wrong dtype or shape, or no points.
+    """
+    check_tensor("points", points, (None, 3))
+    check_tensor("world_to_camera", world_to_camera, (4, 4))
+    if points.shape[0] == 0:
+        raise ValueError("bounds needs at least one point")
+    library = choose(backend)
+    if library is None:
+        return Bounds(*reference.bounds(points, world_to_camera, camera))
+    points, view = points.contiguous(), world_to_camera.contiguous()
+    out = (ctypes.c_float * 5)()
+    library.call(
+        "bounds", points.shape[0], pointer(points), pointer(view), camera.fx, camera.fy, camera.cx, camera.cy, out
+    )
+    return Bounds(*out)
 
 
 def composite(

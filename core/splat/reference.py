@@ -198,6 +198,16 @@ def mlp_from(added: Tensor, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
     return x
 
 
+def bounds(points: Tensor, world_to_camera: Tensor, camera: Camera) -> list[float]:
+    """The contract of `core.splat.bounds`: left, top, right, bottom, depth."""
+    points = points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
+    depth = points[:, 2].clamp(min=0.05)
+    x = camera.fx * points[:, 0] / depth + camera.cx
+    y = camera.fy * points[:, 1] / depth + camera.cy
+    found: list[float] = torch.stack([x.amin(), y.amin(), x.amax(), y.amax(), depth.amin()]).tolist()
+    return found
+
+
 def composite(
     face: tuple[Tensor, Tensor],
     mouth: tuple[Tensor, Tensor] | None,

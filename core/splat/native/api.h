@@ -103,6 +103,9 @@ LIKENESS_EXPORT double likeness_ssim(int32_t channels, int32_t height, int32_t w
                                      const float* target, float* gradient);
 
 // --- a finished frame ------------------------------------------------------------------------------------------------
+/// Where points [count > 0, 3] fall: out = least x, least y, greatest x, greatest y in pixels, and the least depth, metres.
+LIKENESS_EXPORT void likeness_bounds(int32_t count, const float* points, const float* view, float fx, float fy, float cx,
+                                     float cy, float* out);
 /// One branch, drawn into a box of the frame: image [3, height, width] premultiplied, alpha [height, width].
 struct LikenessLayer {
     const float *image, *alpha;

@@ -38,7 +38,31 @@ void dilate(const float* alpha, int width, int height, int radius, float* across
     }
 }
 
-uint8_t to_byte(float value) { return static_cast<uint8_t>(std::min(std::max(value, 0.0f), 1.0f) * TO_BYTE + 0.5f); }
+/// Interleaved bytes to three rows of 0..1, and back. The compiler makes vectors of both.
+void split(const uint8_t* __restrict from, int width, float* __restrict r, float* __restrict g, float* __restrict b) {
+    for (int x = 0; x < width; x++) {
+        r[x] = static_cast<float>(from[3 * x]) * FROM_BYTE;
+        g[x] = static_cast<float>(from[3 * x + 1]) * FROM_BYTE;
+        b[x] = static_cast<float>(from[3 * x + 2]) * FROM_BYTE;
+    }
+}
+
+void join(const float* __restrict r, const float* __restrict g, const float* __restrict b, int width,
+          uint8_t* __restrict to) {
+    const auto byte = [](float v) {
+        return static_cast<uint8_t>(static_cast<int32_t>(std::min(std::max(v, 0.0f), 1.0f) * TO_BYTE + 0.5f));
+    };
+    for (int x = 0; x < width; x++) {
+        to[3 * x] = byte(r[x]);
+        to[3 * x + 1] = byte(g[x]);
+        to[3 * x + 2] = byte(b[x]);
+    }
+}
+
+/// behind[x] = behind[x] (1 - alpha[x]) + color[x]
+void over(float* __restrict behind, const float* __restrict alpha, const float* __restrict color, int width) {
+    for (int x = 0; x < width; x++) behind[x] = behind[x] * (1.0f - alpha[x]) + color[x];
+}
 
 }  // namespace
 }  // namespace likeness
@@ -57,26 +81,19 @@ LIKENESS_EXPORT int32_t likeness_composite(int32_t size, const LikenessLayer* fa
         std::vector<float> behind(3 * static_cast<size_t>(width));
         for (int64_t y = std::max<int64_t>(begin, face->top); y < std::min<int64_t>(end, face->top + face->height); y++) {
             uint8_t* const to = out + (y * size + face->left) * 3;
-            for (int x = 0; x < width; x++)
-                for (int k = 0; k < 3; k++)
-                    behind[static_cast<size_t>(k) * width + x] = static_cast<float>(to[3 * x + k]) * FROM_BYTE;
+            float* const r = behind.data();
+            float *const g = r + width, *const b = g + width;
+            split(to, width, r, g, b);
+            float* const planes[3] = {r, g, b};
             if (y >= mouth->top && y < mouth->top + mouth->height) {
                 const int64_t row = (y - mouth->top) * mouth->width;
-                for (int k = 0; k < 3; k++) {
-                    float* const at = behind.data() + static_cast<size_t>(k) * width + (mouth->left - face->left);
-                    const float* const color = mouth->image + k * mouth_pixels + row;
-                    for (int x = 0; x < mouth->width; x++) at[x] = at[x] * (1.0f - hidden[row + x]) + color[x];
-                }
+                for (int k = 0; k < 3; k++)
+                    over(planes[k] + (mouth->left - face->left), hidden + row, mouth->image + k * mouth_pixels + row,
+                         mouth->width);
             }
             const int64_t row = (y - face->top) * width;
-            const float* const alpha = face->alpha + row;
-            for (int k = 0; k < 3; k++) {
-                float* const at = behind.data() + static_cast<size_t>(k) * width;
-                const float* const color = face->image + k * face_pixels + row;
-                for (int x = 0; x < width; x++) at[x] = at[x] * (1.0f - alpha[x]) + color[x];
-            }
-            for (int x = 0; x < width; x++)
-                for (int k = 0; k < 3; k++) to[3 * x + k] = to_byte(behind[static_cast<size_t>(k) * width + x]);
+            for (int k = 0; k < 3; k++) over(planes[k], face->alpha + row, face->image + k * face_pixels + row, width);
+            join(r, g, b, width, to);
         }
     });
     return LIKENESS_OK;

@@ -6,6 +6,7 @@ import torch
 from core.avatar.encoding import SpeechEncoder
 from core.avatar.motion import FaceField, MouthField
 from core.avatar.still import StillFace, StillMouth
+from core.avatar.still_speech import StillSpeech
 
 
 def awake(field):
@@ -23,7 +24,7 @@ def test_the_face_moves_as_in_training(aligned):
     points = 0.1 * torch.randn(203, 3)
     windows, expression = torch.randn(8, 16, 64), torch.rand(6)
     trained = field(points, windows, expression)
-    still = StillFace(field, points).move(windows, expression)
+    still = StillFace(field, points).move(field.speech(windows[None])[0], expression)
     assert trained.translation.abs().max() > 1e-4
     for name in ("translation", "rotation", "scale"):
         torch.testing.assert_close(getattr(still, name), getattr(trained, name), rtol=1e-4, atol=1e-6)
@@ -36,7 +37,16 @@ def test_the_mouth_moves_as_in_training():
     windows, hook = torch.randn(8, 16, 64), torch.tensor([1.0, -0.5, 1.5])
     trained = field(points, windows, hook)
     assert trained.translation.abs().max() > 1e-5
-    torch.testing.assert_close(StillMouth(field, points).move(windows, hook).translation, trained.translation)
+    still = StillMouth(field, points).move(field.speech(windows[None])[0], hook)
+    torch.testing.assert_close(still.translation, trained.translation)
+
+
+def test_both_speech_networks_are_heard_at_once():
+    torch.manual_seed(7)
+    encoders = [awake(SpeechEncoder()) for _ in range(2)]
+    windows = torch.randn(8, 16, 64)
+    expected = torch.cat([encoder(windows[None]) for encoder in encoders])
+    torch.testing.assert_close(StillSpeech(encoders).codes(windows), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_speech_network_is_the_one_of_its_convolutions():
