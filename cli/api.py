@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         given = {"host": host, "port": port}
         settings = load_settings(**{name: value for name, value in given.items() if value is not None})
         configure_logs(sys.stderr)
-        stop_tracing = start_tracing(settings.otlp_endpoint, "likeness-api")
+        send_spans = start_tracing(settings.otlp_endpoint, "likeness-api")
         platform = open_platform(settings, migrate=False)
         try:
             uvicorn.run(
@@ -45,4 +45,4 @@ def register(app: typer.Typer) -> None:
             )
         finally:
             platform.database.close()
-            stop_tracing()
+            send_spans()

@@ -110,7 +110,7 @@ def register(app: typer.Typer) -> None:
 
         given = {"data_dir": data, "port": port, "host": host}
         settings = load_settings(**{name: value for name, value in given.items() if value is not None})
-        configure_logs(sys.stderr)
+        configure_logs(sys.stderr, for_people=settings.mode == "embedded")
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())

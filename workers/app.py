@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,9 +22,11 @@ from kombu.exceptions import OperationalError
 from core.jobs.database import Database
 from core.settings import Settings
 from core.storage import open_store
+from core.telemetry import start_tracing
 from workers.lifeline import end_with_parent
 from workers.liveness import mark, mark_path, worker_name
 from workers.logs import configure_logs
+from workers.metrics import serve_metrics
 from workers.pipeline import LoadPipeline
 from workers.stage import StageRunner
 
@@ -103,6 +105,8 @@ def run_worker(settings: Settings, queues: Sequence[str], load_pipeline: LoadPip
     settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     stop_flag.unlink(missing_ok=True)
     mark(mark_path(settings, name))
+    if settings.metrics_port:
+        serve_metrics(settings, name)
 
     app = create_celery(settings)
     _register(app, settings, queues, load_pipeline, name, stop_flag)
@@ -151,11 +155,13 @@ def _register(
     app: Celery, settings: Settings, queues: Sequence[str], load_pipeline: LoadPipeline, name: str, stop_flag: Path
 ) -> None:
     runners: dict[int, StageRunner] = {}
+    flush: dict[int, Callable[[], None]] = {}
 
     @app.task(name=TASK)  # type: ignore[untyped-decorator]
     def run_stage(stage_run_id: str) -> None:
         del stage_run_id  # a hint: which stage is next, the database says
         if os.getpid() not in runners:
+            flush[os.getpid()] = start_tracing(settings.otlp_endpoint, "likeness-worker")
             runners[os.getpid()] = StageRunner(
                 settings,
                 Database(settings.database),
@@ -167,6 +173,7 @@ def _register(
                 replace_process=lambda: os._exit(REPLACED),
             )
         runners[os.getpid()].run_next(queues)
+        flush[os.getpid()]()
 
 
 def _transport_options(settings: Settings) -> dict[str, object]:

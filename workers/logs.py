@@ -1,4 +1,7 @@
-"""Logs of the platform's processes: one JSON object a line, with the job and request that a line belongs to."""
+"""Logs of the platform's processes: one JSON object a line, with the ids of the job, tenant and request it belongs to.
+
+The embedded form prints the same for people.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import TextIO
 import structlog
 
 
-def configure_logs(stream: TextIO, level: int = logging.INFO) -> None:
-    """Send structlog's and the standard library's records of this process to `stream`."""
+def configure_logs(stream: TextIO, level: int = logging.INFO, *, for_people: bool = False) -> None:
+    """Send structlog's and the standard library's records of this process to `stream`, as JSON or `for_people`."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -21,11 +24,11 @@ def configure_logs(stream: TextIO, level: int = logging.INFO) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
     handler = logging.StreamHandler(stream)
-    render: list[structlog.typing.Processor] = [
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(),
-    ]
+    render: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if for_people:
+        render.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()))
+    else:
+        render += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=render))
     root = logging.getLogger()
     root.handlers[:] = [handler]

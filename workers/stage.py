@@ -95,6 +95,7 @@ class StageRunner:
             return False
         told: dict[str, str | int] = {
             "job": claim.job_id,
+            "tenant": claim.tenant_id,
             "stage": claim.stage,
             "attempt": claim.attempt,
             "segment": claim.segment,
@@ -103,7 +104,7 @@ class StageRunner:
         named = {**told, **({REQUEST: request} if request else {})}
         with (
             structlog.contextvars.bound_contextvars(**named),
-            stage_span(claim.stage, claim.origin, {**told, "tenant": claim.tenant_id}) as span,
+            stage_span(claim.stage, claim.origin, told) as span,
         ):
             _log.info("stage started", resumed_from=round(claim.resumed_from, 4))
             try:

@@ -12,6 +12,8 @@ from opentelemetry import trace
 
 from core.errors import UsageError
 
+FLUSH_MILLISECONDS = 2000
+
 
 def start_tracing(endpoint: str, service: str) -> Callable[[], None]:
     """Export spans from now on. Call it once a process, and after a fork: the exporter's thread does not survive one.
@@ -21,7 +23,7 @@ def start_tracing(endpoint: str, service: str) -> Callable[[], None]:
         service: this process's `service.name`.
 
     Returns:
-        What sends the spans that are still held back, and ends the exporter.
+        What sends the spans that are still held back, for two seconds at most; call it before the process ends.
 
     Raises:
         UsageError: `tracing_not_installed`, the extra `tracing` is missing.
@@ -39,4 +41,8 @@ def start_tracing(endpoint: str, service: str) -> Callable[[], None]:
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")))
     trace.set_tracer_provider(provider)
-    return provider.shutdown
+
+    def flush() -> None:
+        provider.force_flush(FLUSH_MILLISECONDS)
+
+    return flush
