@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
 from api.deps import IdempotencyKey, Identifier, PlatformDep, TenantDep, create_once
+from api.problems import FOUND, KEYED, problems
 from api.uploads import service
 from api.uploads.schemas import UploadCreate, UploadOut
 from core.jobs.idempotency import Answer
@@ -14,7 +15,7 @@ from core.jobs.idempotency import Answer
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 
 
-@router.post("", status_code=201, response_model=UploadOut)
+@router.post("", status_code=201, response_model=UploadOut, responses={**KEYED, **problems(402, 413)})
 def create_upload(
     body: UploadCreate, platform: PlatformDep, tenant: TenantDep, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
@@ -26,7 +27,7 @@ def create_upload(
     return create_once(platform, tenant, "POST /uploads", idempotency_key, body, create)
 
 
-@router.get("/{upload_id}")
+@router.get("/{upload_id}", responses=FOUND)
 def get_upload(upload_id: Identifier, platform: PlatformDep, tenant: TenantDep) -> UploadOut:
     """One upload, with fresh targets while it waits; `stored` says which parts need not be sent again."""
     with platform.database.read() as session:
@@ -34,7 +35,7 @@ def get_upload(upload_id: Identifier, platform: PlatformDep, tenant: TenantDep) 
     return service.describe(platform, upload)
 
 
-@router.post("/{upload_id}/complete")
+@router.post("/{upload_id}/complete", responses={**FOUND, **problems(409, 410)})
 def complete_upload(upload_id: Identifier, platform: PlatformDep, tenant: TenantDep) -> UploadOut:
     """Confirm that all bytes were sent. Size and sha256 of what lies in the store are checked. Can be repeated."""
     return service.describe(platform, service.complete(platform, tenant, upload_id))

@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from api.bodies import Body
 
-class UploadCreate(BaseModel):
+
+class UploadCreate(Body):
     """Announces a file: its exact size and hash are checked when it comes."""
 
     filename: Annotated[str, Field(min_length=1, max_length=255)]

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api.deps import Platform
 from api.problems import ApiError, NotFoundError
 from api.uploads.schemas import PartTarget, PutTarget, UploadCreate, UploadOut
+from core.accounts.quotas import check_storage
 from core.jobs.clock import database_now
 from core.jobs.identifiers import new_id
 from core.jobs.lifecycle import release_waiting
@@ -39,10 +40,12 @@ def create(session: Session, platform: Platform, tenant: str, body: UploadCreate
 
     Raises:
         ApiError: `upload_too_large`.
+        QuotaError: `quota_bytes`.
     """
     limit, part_bytes = platform.settings.max_upload_bytes, platform.settings.part_bytes
     if body.size > limit:
         raise ApiError("upload_too_large", f"Uploads may have {limit} bytes at most.", "Send a shorter clip.")
+    check_storage(session, platform.settings, tenant, body.size)
     upload_id = new_id("upl")
     key = f"{tenant}/uploads/{upload_id}/{body.sha256}"
     in_parts = body.size > part_bytes
