@@ -52,7 +52,7 @@ def encode_triplane(
         raise ValueError(f"table holds {table.shape[2]} entries a level, resolution {largest} needs {needed}")
     if not 0 < bound < float("inf"):
         raise ValueError(f"bound must be positive, not {bound}")
-    check_finite("encode_triplane", points=points)
+    check_finite("encode_triplane", points=points, table=table)
     if on_cuda:
         from core.splat import cuda
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.splat import reference
-from core.splat.border import check_tensor, kernel_dtype, pointer
+from core.splat.border import check_finite, check_tensor, kernel_dtype, pointer
 from core.splat.library import Library, check_status, choose
 
 HIDDEN_WIDTHS = (16, 32, 64)
@@ -32,11 +32,12 @@ def mlp(x: Tensor, weights: Sequence[Tensor], *, backend: str | None = None) -> 
         [N, O]. Gradients flow to `x` and to every weight.
 
     Raises:
-        TypeError, ValueError: a wrong dtype, or shapes that don't chain.
+        TypeError, ValueError: a wrong dtype, shapes that don't chain, or NaN or infinity (which a ReLU would hide).
     """
     library = choose(backend)
     dtype = kernel_dtype(library is not None, x)
     _check_chain(x, weights, dtype)
+    check_finite("mlp", x=x, **{f"weights[{number}]": weight for number, weight in enumerate(weights)})
     if library is None or not _fusable(x, weights):
         return reference.mlp(x, weights)
     output: Tensor = _NativeMlp.apply(library, x, *weights)  # type: ignore[no-untyped-call]

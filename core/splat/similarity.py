@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.splat import reference
-from core.splat.border import check_tensor, kernel_dtype, pointer
+from core.splat.border import check_finite, check_tensor, kernel_dtype, pointer
 from core.splat.library import Library, choose
 
 
@@ -28,7 +28,7 @@ def ssim(image: Tensor, target: Tensor, *, backend: str | None = None) -> Tensor
         A scalar, 1 for equal pictures. The gradient flows to `image` only.
 
     Raises:
-        TypeError, ValueError: a wrong dtype or shape, or an empty picture.
+        TypeError, ValueError: a wrong dtype or shape, an empty picture, or NaN or infinity.
     """
     library = choose(backend)
     dtype = kernel_dtype(library is not None, image)
@@ -37,6 +37,7 @@ def ssim(image: Tensor, target: Tensor, *, backend: str | None = None) -> Tensor
     if image.numel() == 0:
         raise ValueError("ssim needs at least one pixel")
     if library is None:
+        check_finite("ssim", image=image, target=target)
         return reference.ssim(image, target)
     value: Tensor = _NativeSsim.apply(image, target, library)  # type: ignore[no-untyped-call]
     return value
@@ -48,7 +49,8 @@ class _NativeSsim(torch.autograd.Function):
         image, target = image.detach().contiguous(), target.detach().contiguous()
         gradient = torch.empty_like(image) if ctx.needs_input_grad[0] else None
         value = library.call("ssim", *image.shape, pointer(image), pointer(target), pointer(gradient))
-        if math.isnan(value) and bool(torch.isfinite(image).all()) and bool(torch.isfinite(target).all()):
+        if math.isnan(value):
+            check_finite("ssim", image=image, target=target)
             raise MemoryError("ssim: not enough memory")
         ctx.gradient = gradient
         return torch.tensor(value, dtype=image.dtype)

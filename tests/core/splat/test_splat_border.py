@@ -196,3 +196,98 @@ def test_without_a_library_the_reference_runs_and_says_so(monkeypatch: pytest.Mo
 def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(ValueError, match="backend"):
         ssim(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), backend="cuda")
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_the_other_kernels_refuse_nan_and_infinity(backend: str, value: float) -> None:
+    points, table = torch.zeros(2, 3), torch.zeros(3, 1, 25)
+    weights = [torch.ones(16, 8), torch.ones(3, 16)]
+    for number in range(2):
+        broken = [points.clone(), table.clone()]
+        broken[number].view(-1)[-1] = value
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            encode_triplane(*broken, RESOLUTIONS, 1.0, backend=backend)
+        broken = [weight.clone() for weight in weights]
+        broken[number][0, 0] = value
+        with pytest.raises(ValueError, match=rf"weights\[{number}\] holds NaN or infinity"):
+            mlp(torch.ones(2, 8), broken, backend=backend)
+        pictures = [torch.zeros(3, 30, 30), torch.zeros(3, 30, 30)]
+        pictures[number][1, 29, 0] = value
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            ssim(*pictures, backend=backend)
+    with pytest.raises(ValueError, match="x holds NaN or infinity"):
+        mlp(torch.full((2, 8), value), weights, backend=backend)
+
+
+def test_finite_numbers_whose_sum_overflows_are_taken() -> None:
+    assert torch.isfinite(ssim(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2)))
+    large = torch.full((8, 8), 3e38)
+    assert mlp(large, [torch.zeros(16, 8), torch.zeros(3, 16)]).shape == (8, 3)
+
+
+def test_sparse_input_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be dense"):
+        draw(replace(SCENE, means=SCENE.means.to_sparse()))
+    with pytest.raises(ValueError, match="must be dense"):
+        mlp(torch.zeros(2, 8).to_sparse(), [torch.zeros(16, 8), torch.zeros(3, 16)])
+
+
+@st.composite
+def ordinary_scenes(draw_: st.DrawFn) -> tuple[BenchmarkScene, Tensor | None, int]:
+    """Every edge that float32 can follow: none, behind, off screen, tiny, huge, transparent, opaque, one pixel."""
+    count, channels = draw_(st.integers(0, 6)), draw_(st.integers(1, 16))
+    generator = torch.Generator().manual_seed(draw_(st.integers(0, 2**31)))
+
+    def pick(values: list[float], *shape: int) -> Tensor:
+        return torch.tensor(values)[torch.randint(len(values), shape, generator=generator)]
+
+    means = torch.rand(count, 3, generator=generator) * 2 - 1
+    means[:, :2] *= pick([0.3, 1.0, 30.0], count, 1)
+    means[:, 2] = means[:, 2].abs() + pick([-3.0, 0.2, 1.0, 5.0], count)
+    scene = BenchmarkScene(
+        means,
+        torch.randn(count, 4, generator=generator),
+        pick([1e-6, 1e-3, 0.05, 0.3, 4.0], count, 1) * (0.3 + torch.rand(count, 3, generator=generator)),
+        pick([0.0, 1e-4, 0.02, 0.3, 0.9, 1.0], count),
+        torch.rand(count, channels, generator=generator),
+        torch.eye(4),
+        Camera(
+            draw_(st.floats(4, 60)),
+            draw_(st.floats(4, 60)),
+            draw_(st.floats(0, 20)),
+            draw_(st.floats(0, 20)),
+            draw_(st.sampled_from([1, 2, 3, 15, 16, 17, 33])),
+            draw_(st.sampled_from([1, 2, 5, 16, 19, 32])),
+        ),
+    )
+    background = torch.rand(channels, generator=generator) if draw_(st.booleans()) else None
+    return scene, background, draw_(st.integers(0, channels))
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(ordinary_scenes())
+def test_every_edge_is_drawn_and_differentiated_as_in_float64(
+    drawn: tuple[BenchmarkScene, Tensor | None, int],
+) -> None:
+    scene, background, geometry_channels = drawn
+    results = []
+    for backend, dtype in (("native", torch.float32), ("torch", torch.float64)):
+        leaves = [tensor.to(dtype, copy=True).requires_grad_() for tensor in scene.tensors()]
+        view, behind = scene.world_to_camera.to(dtype), None if background is None else background.to(dtype)
+        picture = rasterize(*leaves, view, scene.camera, behind, geometry_channels=geometry_channels, backend=backend)
+        generator = torch.Generator().manual_seed(3)
+        (picture.image * torch.randn(picture.image.shape, generator=generator).to(dtype)).sum().backward()
+        results.append((picture.image.detach().double(), picture.alpha.detach().double(), leaves))
+    (image, alpha, leaves), (exact_image, exact_alpha, exact_leaves) = results
+    for found, exact in ((image, exact_image), (alpha, exact_alpha)):
+        error = (found - exact).abs().flatten()
+        assert (error > 1e-4).sum() <= 0.005 * len(error)  # who sits on a threshold may be off by its step
+        assert error.max() <= 0.02
+    if (alpha - exact_alpha).abs().max() > 1e-4:
+        return
+    for leaf, exact_leaf in zip(leaves, exact_leaves, strict=True):
+        expected = torch.zeros_like(exact_leaf) if exact_leaf.grad is None else exact_leaf.grad
+        assert leaf.grad is not None
+        assert torch.isfinite(leaf.grad).all()
+        assert (leaf.grad.double() - expected).norm() <= 2e-3 * expected.norm() + 1e-4

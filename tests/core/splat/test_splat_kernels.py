@@ -154,3 +154,14 @@ def test_similarity_of_equal_pictures_is_one() -> None:
     assert abs(float(value.detach()) - 1.0) < 1e-6
     assert picture.grad is not None
     assert picture.grad.abs().max() < 1e-6
+
+
+def test_reference_network_and_similarity_pass_gradcheck() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(o, i, generator=generator, dtype=torch.float64) for i, o in ((3, 4), (4, 2))]
+    x = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    leaves = tuple(t.requires_grad_() for t in (x, *weights))
+    assert torch.autograd.gradcheck(lambda first, *rest: mlp(first, rest, backend="torch"), leaves)
+    target = torch.rand(2, 7, 6, generator=generator, dtype=torch.float64)
+    image = torch.rand(2, 7, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda picture: ssim(picture, target, backend="torch"), (image,))

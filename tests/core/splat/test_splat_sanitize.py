@@ -1,4 +1,4 @@
-"""The native kernels under AddressSanitizer and UndefinedBehaviorSanitizer, on sizes and numbers that fuzz their edges."""
+"""The native kernels under AddressSanitizer and UndefinedBehaviorSanitizer, on fuzzed sizes and numbers."""
 
 from __future__ import annotations
 
