@@ -12,6 +12,9 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy import select
 
+from core.accounts.secret import platform_secret
+from core.consents.checkers import check_once, load_checkers
+from core.consents.service import expire_once
 from core.jobs.clock import database_now
 from core.jobs.database import Database
 from core.jobs.outbox import Publish, relay_once
@@ -22,10 +25,12 @@ from core.jobs.storage_sweep import sweep_storage
 from core.jobs.tables import Identity, Job
 from core.settings import Settings
 from core.storage import ObjectStore, open_store
+from core.webhooks.deliver import deliver_once
 from workers.workfolder import job_of
 
 SWEEP_SECONDS = 60.0
 STORAGE_SWEEP_SECONDS = 3600.0
+CONSENT_SECONDS = 10.0
 KEEP_WORK_SECONDS = 7 * 24 * 3600.0
 """A failed or cancelled job can go on from its checkpoint for so long."""
 
@@ -46,6 +51,8 @@ class Background:
                 STORAGE_SWEEP_SECONDS,
                 lambda: sweep_storage(settings, database, open_store(settings)),
             ),
+            self._thread("webhooks", settings.webhook_seconds, lambda: send_webhooks(settings, database)),
+            self._thread("consents", CONSENT_SECONDS, lambda: look_after_consents(settings, database)),
         ]
 
     def __enter__(self) -> Background:
@@ -68,6 +75,23 @@ class Background:
                 self._stop.wait(every_seconds)
 
         return threading.Thread(target=run, name=name, daemon=True)
+
+
+def send_webhooks(settings: Settings, database: Database) -> None:
+    """Send the webhook messages that are due."""
+    deliver_once(
+        database,
+        platform_secret(settings),
+        timeout_s=settings.webhook_timeout_seconds,
+        allow_private=settings.webhook_allow_private,
+    )
+
+
+def look_after_consents(settings: Settings, database: Database) -> None:
+    """End those whose time is over, and have the installed checkers look at new evidence."""
+    expire_once(database)
+    if checkers := load_checkers():
+        check_once(database, open_store(settings), settings, checkers)
 
 
 def sweep_all(settings: Settings, database: Database, store: ObjectStore) -> None:

@@ -75,7 +75,9 @@ def stored_bytes(session: Session, tenant_id: str) -> int:
     """Bytes of the tenant's uploads (announced ones, too), bundles, videos and motion fields that are not deleted."""
     kept = Identity.deleted_at.is_(None)
     sums = (
-        select(func.sum(Upload.size)).where(Upload.tenant_id == tenant_id, Upload.removed_at.is_(None)),
+        select(func.sum(Upload.size)).where(
+            Upload.tenant_id == tenant_id, Upload.removed_at.is_(None), Upload.state != "expired"
+        ),
         select(func.sum(Identity.bundle_size)).where(Identity.tenant_id == tenant_id, kept),
         select(func.sum(Render.output_size))
         .join(Identity, Identity.id == Render.identity_id)

@@ -73,6 +73,7 @@ def _interim(session: Session, jobs: list[str]) -> list[str]:
     results = session.scalars(select(StageResult.output).where(StageResult.job_id.in_(jobs))).all()
     mine = {_key(left) for row in stages for left in row} | {_key(output) for output in results}
     session.execute(delete(StageResult).where(StageResult.job_id.in_(jobs)))
+    changed(session, update(StageRun).where(StageRun.job_id.in_(jobs)).values(output=None, checkpoint=None))
     keys = {key for key in mine if key is not None}
     if not keys:
         return []

@@ -145,7 +145,9 @@ def revoke(session: Session, consent: Consent, reason: str) -> tuple[list[str], 
         erased.append(identity_id)
     if consent.evidence_upload_id is not None:
         # The evidence stays: it shows that what was made while the consent held was allowed.
-        keys = [key for key in keys if key != session.get_one(Upload, consent.evidence_upload_id).object_key]
+        evidence = session.get_one(Upload, consent.evidence_upload_id, populate_existing=True)
+        keys = [key for key in keys if key != evidence.object_key]
+        changed(session, update(Upload).where(Upload.id == evidence.id).values(removed_at=None))
     session.refresh(consent)
     return erased, keys
 

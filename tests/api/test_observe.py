@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 from opentelemetry.sdk.trace import ReadableSpan
@@ -47,6 +47,10 @@ def client(metrics: Metrics) -> Iterator[TestClient]:
     def thing(thing: str, request: Request) -> dict[str, object]:
         note_tenant(request, "ten_1")
         return {"origin": current_origin(), "id": request.state.request_id}
+
+    nested = APIRouter(prefix="/v1")
+    nested.get("/jobs/{job}")(lambda job: job)
+    app.include_router(nested)
 
     @app.get("/broken")
     def broken() -> None:
@@ -111,13 +115,14 @@ def test_probes_are_counted_but_neither_logged_nor_traced(client: TestClient, sp
 
 
 def test_requests_are_counted_by_route_and_status(client: TestClient, metrics: Metrics) -> None:
-    for path in ("/things/a", "/things/b", "/broken", "/nowhere", "/stream"):
+    for path in ("/things/a", "/things/b", "/broken", "/nowhere", "/stream", "/v1/jobs/a"):
         client.get(path)
     client.request("BREW", "/things/a")
     counted = generate_latest(metrics.registry).decode()
     assert 'likeness_http_requests_total{method="GET",route="/things/{thing}",status="200"} 2.0' in counted
     assert 'likeness_http_requests_total{method="GET",route="/broken",status="500"} 1.0' in counted
     assert 'likeness_http_requests_total{method="GET",route="unknown",status="404"} 1.0' in counted
+    assert 'likeness_http_requests_total{method="GET",route="/v1/jobs/{job}",status="200"} 1.0' in counted
     assert 'likeness_http_requests_total{method="other",' in counted
     assert 'likeness_http_request_seconds_count{method="GET",route="/stream"} 1.0' in counted
 
