@@ -1,7 +1,7 @@
 // SSIM as 3D Gaussian splatting uses it: 11-pixel Gaussian window, sigma 1.5, zero padding; value and gradient in one call.
 //
 // The window is separable and symmetric: rows are blurred once into a ring of eleven, columns from the ring. Only the sum
-// of both variances is ever needed, so four maps are blurred and not five. Work is cut into strips of rows whose sums are
+// of both variances is ever needed, so four maps are blurred and not five. The picture is cut into parts whose sums are
 // added in order: the same bits at any thread count.
 #include <algorithm>
 #include <cmath>
@@ -16,7 +16,9 @@
 namespace likeness {
 namespace {
 
-constexpr int RADIUS = 5, TAPS = 2 * RADIUS + 1, STRIP = 64;
+constexpr int RADIUS = 5, TAPS = 2 * RADIUS + 1;
+/// Pixels of one piece of work: eleven rows of four maps of it stay in the first-level cache.
+constexpr int PIECE_WIDTH = 128, PIECE_HEIGHT = 64;
 constexpr float SIGMA = 1.5f, C1 = 1e-4f, C2 = 9e-4f;
 
 struct Window {
@@ -43,48 +45,67 @@ void blur_row(const Window& w, const float* in, float* out, int width) {
     }
 }
 
-/// Rolls MAPS maps through the window. `fill(y, row)` writes row y of each map; `use(y, blurred)` gets the blurred rows.
+/// A piece of the picture: columns [left, right), rows [top, bottom).
+struct Part {
+    int left, right, top, bottom;
+
+    Part(int number, int width, int height) {
+        const int across = (width + PIECE_WIDTH - 1) / PIECE_WIDTH;
+        left = number % across * PIECE_WIDTH, top = number / across * PIECE_HEIGHT;
+        right = std::min(width, left + PIECE_WIDTH), bottom = std::min(height, top + PIECE_HEIGHT);
+    }
+    static int count(int width, int height) {
+        return ((width + PIECE_WIDTH - 1) / PIECE_WIDTH) * ((height + PIECE_HEIGHT - 1) / PIECE_HEIGHT);
+    }
+};
+
+/// Rolls MAPS maps through the window, over one part. `fill(y, first, past, rows)` writes columns [first, past) of row y
+/// of each map, at rows[map][x - left]; `use(y, blurred)` gets the blurred rows, from column `left` on.
 template <int MAPS>
 class Strip {
 public:
-    Strip(int width, int height)
-        : width_(padded_width(width)), height_(height), row_size_(width_ + 2 * MARGIN),
-          row_(static_cast<size_t>(MAPS) * row_size_, 0.0f), ring_(static_cast<size_t>(TAPS) * MAPS * width_),
-          column_(static_cast<size_t>(MAPS) * width_) {}
+    Strip(const Part& part, int width, int height) : part_(part), picture_width_(width), height_(height) {}
 
     template <class Fill, class Use>
-    void run(const Window& w, int first, int past, Fill&& fill, Use&& use) {
-        for (int y = first - RADIUS; y < past + RADIUS; y++) {
-            float* slot = ring_row(y);
+    void run(const Window& w, Fill&& fill, Use&& use) {
+        const int width = padded_width(part_.right - part_.left);
+        const int begin = std::max(0, part_.left - RADIUS), end = std::min(picture_width_, part_.right + RADIUS);
+        std::fill_n(&row_[0][0], MAPS * ROW, 0.0f);
+        for (int y = part_.top - RADIUS; y < part_.bottom + RADIUS; y++) {
+            float(*slot)[PIECE_WIDTH] = ring_[(y + 2 * TAPS) % TAPS];
             if (y < 0 || y >= height_) {
-                std::fill_n(slot, static_cast<size_t>(MAPS) * width_, 0.0f);
+                std::fill_n(&slot[0][0], MAPS * PIECE_WIDTH, 0.0f);
             } else {
                 float* rows[MAPS];
-                for (int m = 0; m < MAPS; m++) rows[m] = row_.data() + m * row_size_ + MARGIN;
-                fill(y, rows);
-                for (int m = 0; m < MAPS; m++) blur_row(w, rows[m], slot + m * width_, width_);
+                for (int m = 0; m < MAPS; m++) rows[m] = row_[m] + MARGIN;
+                fill(y, begin, end, rows);
+                for (int m = 0; m < MAPS; m++) blur_row(w, rows[m], slot[m], width);
             }
             const int centre = y - RADIUS;
-            if (centre < first) continue;
-            const float* r[TAPS];
-            for (int d = 0; d < TAPS; d++) r[d] = ring_row(centre - RADIUS + d);
-            for (int x = 0; x < MAPS * width_; x += Fv::lanes) {
-                Fv sum = Fv::all(w.tap[0]) * Fv::load(r[RADIUS] + x);
-                for (int d = 1; d <= RADIUS; d++)
-                    sum = fma(Fv::all(w.tap[d]), Fv::load(r[RADIUS - d] + x) + Fv::load(r[RADIUS + d] + x), sum);
-                sum.store(column_.data() + x);
-            }
+            if (centre < part_.top) continue;
+            const float(*r[TAPS])[PIECE_WIDTH];
+            for (int d = 0; d < TAPS; d++) r[d] = ring_[(centre - RADIUS + d + 2 * TAPS) % TAPS];
             const float* maps[MAPS];
-            for (int m = 0; m < MAPS; m++) maps[m] = column_.data() + static_cast<size_t>(m) * width_;
+            for (int m = 0; m < MAPS; m++) {
+                for (int x = 0; x < width; x += Fv::lanes) {
+                    Fv sum = Fv::all(w.tap[0]) * Fv::load(&r[RADIUS][m][x]);
+                    for (int d = 1; d <= RADIUS; d++)
+                        sum = fma(Fv::all(w.tap[d]), Fv::load(&r[RADIUS - d][m][x]) + Fv::load(&r[RADIUS + d][m][x]), sum);
+                    sum.store(&column_[m][x]);
+                }
+                maps[m] = column_[m];
+            }
             use(centre, maps);
         }
     }
 
 private:
-    static constexpr int MARGIN = 16;
-    float* ring_row(int y) { return ring_.data() + static_cast<size_t>((y + 2 * TAPS) % TAPS) * MAPS * width_; }
-    int width_, height_, row_size_;
-    std::vector<float> row_, ring_, column_;
+    static constexpr int MARGIN = 16, ROW = PIECE_WIDTH + 2 * MARGIN;
+    Part part_;
+    int picture_width_, height_;
+    alignas(64) float row_[MAPS][ROW];
+    alignas(64) float ring_[TAPS][MAPS][PIECE_WIDTH];
+    alignas(64) float column_[MAPS][PIECE_WIDTH];
 };
 
 }  // namespace
@@ -95,43 +116,47 @@ LIKENESS_EXPORT double likeness_ssim(int32_t channels, int32_t height, int32_t w
     using namespace likeness;
     static const Window window;
     const int64_t plane = static_cast<int64_t>(width) * height;
-    const int strips = (height + STRIP - 1) / STRIP, stride = padded_width(width);
-    // Derivatives by the window's mean of the image, of its square, and of the product; padded rows.
+    const int parts = Part::count(width, height), stride = padded_width(width);
+    // Derivatives by the window's mean of the image, of its square, and of the product; padded rows. One channel at a
+    // time: its derivatives are still in the cache when they are blurred.
     static thread_local Buffer<float> derivatives;
     const int64_t derivative_plane = static_cast<int64_t>(stride) * height;
-    float* d_maps = gradient ? derivatives.resize(static_cast<size_t>(derivative_plane) * channels * 3) : nullptr;
-    std::vector<double> sums(static_cast<size_t>(channels) * strips, 0.0);
-    parallel_for(static_cast<int64_t>(channels) * strips, 1, [&](int64_t job, int64_t) {
-        const int channel = static_cast<int>(job) / strips, first = static_cast<int>(job) % strips * STRIP;
+    float* d_maps = gradient ? derivatives.resize(static_cast<size_t>(derivative_plane) * 3) : nullptr;
+    std::vector<double> sums(static_cast<size_t>(channels) * parts, 0.0);
+    const double scale = 1.0 / (static_cast<double>(plane) * channels);
+    const auto measure = [&](int channel, int number) {
+        const Part part(number, width, height);
         const float *a = image + channel * plane, *b = target + channel * plane;
-        Strip<4> strip(width, height);
+        Strip<4> strip(part, width, height);
         double total = 0.0;
         strip.run(
-            window, first, std::min(height, first + STRIP),
-            [&](int y, float* const* rows) {
+            window,
+            [&](int y, int first, int past, float* const* rows) {
                 const float *pa = a + static_cast<int64_t>(y) * width, *pb = b + static_cast<int64_t>(y) * width;
-                for (int x = 0; x < width; x++) {
+                for (int x = first; x < past; x++) {
                     const float u = pa[x], v = pb[x];
-                    rows[0][x] = u, rows[1][x] = v, rows[2][x] = u * u + v * v, rows[3][x] = u * v;
+                    const int at = x - part.left;
+                    rows[0][at] = u, rows[1][at] = v, rows[2][at] = u * u + v * v, rows[3][at] = u * v;
                 }
             },
             [&](int y, const float* const* m) {
                 const Fv two = Fv::all(2.0f), one = Fv::all(1.0f), c1 = Fv::all(C1), c2 = Fv::all(C2);
-                float* d = d_maps ? d_maps + channel * 3 * derivative_plane + static_cast<int64_t>(y) * stride : nullptr;
+                float* d = d_maps ? d_maps + static_cast<int64_t>(y) * stride + part.left : nullptr;
                 Fv row_sum = Fv::all(0.0f);
-                for (int x = 0; x < width; x += Fv::lanes) {
+                const int columns = part.right - part.left;
+                for (int x = 0; x < columns; x += Fv::lanes) {
                     const Fv m1 = Fv::load(m[0] + x), m2 = Fv::load(m[1] + x);
                     const Fv mm = m1 * m2, squares = fma(m1, m1, m2 * m2);
                     const Fv n1 = fma(two, mm, c1), n2 = fma(two, Fv::load(m[3] + x) - mm, c2);
                     const Fv e1 = squares + c1, e2 = Fv::load(m[2] + x) - squares + c2;
                     const Fv r1 = one / e1, r2 = one / e2, ratio = r1 * r2;
                     const Fv value = n1 * n2 * ratio;
-                    if (x + Fv::lanes <= width) {
+                    if (x + Fv::lanes <= columns) {
                         row_sum = row_sum + value;
                     } else {
                         float lanes[Fv::lanes];
                         value.store(lanes);
-                        for (int i = 0; x + i < width; i++) total += lanes[i];
+                        for (int i = 0; x + i < columns; i++) total += lanes[i];
                     }
                     if (!d) continue;
                     const Fv d_product = two * n1 * ratio;          // by E[ab]
@@ -145,29 +170,33 @@ LIKENESS_EXPORT double likeness_ssim(int32_t channels, int32_t height, int32_t w
                 row_sum.store(lanes);
                 for (float lane : lanes) total += lane;
             });
-        sums[static_cast<size_t>(job)] = total;
-    });
-    const double scale = 1.0 / (static_cast<double>(plane) * channels);
-    if (gradient)
-        parallel_for(static_cast<int64_t>(channels) * strips, 1, [&](int64_t job, int64_t) {
-            const int channel = static_cast<int>(job) / strips, first = static_cast<int>(job) % strips * STRIP;
-            const float *a = image + channel * plane, *b = target + channel * plane;
-            const float* d = d_maps + channel * 3 * derivative_plane;
-            Strip<3> strip(width, height);
-            strip.run(
-                window, first, std::min(height, first + STRIP),
-                [&](int y, float* const* rows) {
-                    for (int m = 0; m < 3; m++)
-                        std::memcpy(rows[m], d + m * derivative_plane + static_cast<int64_t>(y) * stride, sizeof(float) * width);
-                },
-                [&](int y, const float* const* m) {
-                    const int64_t row = static_cast<int64_t>(y) * width;
-                    const float s = static_cast<float>(scale);
-                    for (int x = 0; x < width; x++)
-                        gradient[channel * plane + row + x] =
-                            s * (m[0][x] + 2.0f * a[row + x] * m[1][x] + b[row + x] * m[2][x]);
-                });
-        });
+        sums[static_cast<size_t>(channel) * parts + number] = total;
+    };
+    const auto differentiate = [&](int channel, int number) {
+        const Part part(number, width, height);
+        Strip<3> strip(part, width, height);
+        strip.run(
+            window,
+            [&](int y, int first, int past, float* const* rows) {
+                for (int m = 0; m < 3; m++)
+                    std::memcpy(rows[m] + first - part.left,
+                                d_maps + m * derivative_plane + static_cast<int64_t>(y) * stride + first,
+                                sizeof(float) * static_cast<size_t>(past - first));
+            },
+            [&](int y, const float* const* m) {
+                const int64_t row = channel * plane + static_cast<int64_t>(y) * width + part.left;
+                const float s = static_cast<float>(scale);
+                const float *a = image + row, *b = target + row;
+                float* out = gradient + row;
+                for (int x = 0; x < part.right - part.left; x++)
+                    out[x] = s * (m[0][x] + 2.0f * a[x] * m[1][x] + b[x] * m[2][x]);
+            });
+    };
+    for (int channel = 0; channel < channels; channel++) {
+        parallel_for(parts, 1, [&](int64_t number, int64_t) { measure(channel, static_cast<int>(number)); });
+        if (gradient)
+            parallel_for(parts, 1, [&](int64_t number, int64_t) { differentiate(channel, static_cast<int>(number)); });
+    }
     double total = 0.0;
     for (double sum : sums) total += sum;
     return total * scale;
