@@ -21,6 +21,8 @@ from core.telemetry import REQUEST, mark_failed, request_span
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _QUIET = ("/healthz", "/readyz", "/metrics")
 """Probes and scrapes: counted, but neither logged nor traced."""
+VERSION = "/v1"
+"""Where the versioned API lies."""
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _log = structlog.get_logger(__name__)
 
@@ -82,7 +84,12 @@ class _Answer:
     @property
     def _route(self) -> str:
         """The path with its parameters' names in place of their values: few, and without a tenant's ids."""
-        return str(getattr(self._scope.get("route"), "path", "unknown"))
+        route = getattr(self._scope.get("route"), "path", None)
+        if not isinstance(route, str):
+            return "unknown"
+        # A nested router's route only knows the part of the path that is its own.
+        nested = self._scope["path"].startswith(f"{VERSION}/") and not route.startswith(f"{VERSION}/")
+        return f"{VERSION}{route}" if nested else route
 
     def begins(self, message: Message) -> None:
         """The first byte is on its way."""
