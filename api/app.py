@@ -20,7 +20,7 @@ from api.identities.endpoints import router as identities
 from api.jobs.endpoints import router as jobs
 from api.keys.endpoints import router as keys
 from api.objects.endpoints import router as objects
-from api.observe import Observe
+from api.observe import VERSION, Observe
 from api.problems import Problem, install
 from api.renders.endpoints import router as renders
 from api.umfs.endpoints import router as umfs
@@ -43,7 +43,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.state.limiter = _limiter(platform, app.state.metrics)
     install(app)
     app.add_middleware(Observe, metrics=app.state.metrics)
-    versioned = APIRouter(prefix="/v1")
+    versioned = APIRouter(prefix=VERSION)
     for router in (uploads, objects, consents, identities, renders, jobs, umfs, webhooks, usage, keys, audit, health):
         versioned.include_router(router)
     app.include_router(versioned)
