@@ -1,13 +1,16 @@
-"""`likeness migrate`: brings the database to the schema of this version, before the new processes start."""
+"""`likeness migrate`: the database at the schema of this version, and the bucket, before the new processes start."""
 
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.console import stderr
+
+if TYPE_CHECKING:
+    from core.settings import Settings
 
 RETRY_SECONDS = 1.0
 
@@ -19,13 +22,14 @@ def register(app: typer.Typer) -> None:
     def migrate(
         wait: Annotated[float, typer.Option(help="Seconds to wait for a database that is still starting.")] = 60.0,
     ) -> None:
-        """Bring the database to its newest schema. The processes of the version before may run on meanwhile."""
+        """Bring the database to its newest schema, and make the bucket where there is none. Older processes run on."""
         from sqlalchemy.exc import OperationalError
 
         from core.jobs.database import Database
         from core.settings import load_settings
 
-        database = Database(load_settings().database)
+        settings = load_settings()
+        database = Database(settings.database)
         until = time.monotonic() + wait
         try:
             while True:
@@ -39,3 +43,22 @@ def register(app: typer.Typer) -> None:
         finally:
             database.close()
         stderr.print("The database has the newest schema.")
+        if settings.s3_bucket and _make_bucket(settings):
+            stderr.print(f"The bucket {settings.s3_bucket} is made.")
+
+
+def _make_bucket(settings: Settings) -> bool:
+    """Make the bucket; False where there is one already."""
+    from botocore.exceptions import ClientError
+
+    from core.storage.s3_calls import open_client
+
+    client = open_client(settings, settings.s3_endpoint)
+    try:
+        client.head_bucket(Bucket=settings.s3_bucket)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+            raise
+        client.create_bucket(Bucket=settings.s3_bucket)
+        return True
+    return False
