@@ -29,11 +29,23 @@ void pack(const float* from, int k, int m, bool transpose, float* panels) {
                 *panels++ = p + j < m ? (transpose ? from[(p + j) * k + i] : from[i * m + p + j]) : 0.0f;
 }
 
-/// sum[r] += x[r, 0..k) w[0..k): the sums stay in registers. `x_stride` between rows, `x_step` along the reduction.
+/// Rows of an array, `stride` floats apart.
+struct Rows {
+    float* at;
+    int64_t stride;
+};
+
+/// to[r] = from[r] + x[r, 0..k) w[0..k) over one panel of columns, with ReLU where asked; no `from` means zeros. The sums
+/// stay in registers. `x_stride` between rows of x, `x_step` along the reduction.
 template <int R>
-void tile(int k, const float* x, int64_t x_stride, int64_t x_step, const float* w, int64_t w_step, Fv (&sum)[ROWS][2]) {
+void tile(int k, const float* x, int64_t x_stride, int64_t x_step, const float* w, int64_t w_step, Rows from, bool relu,
+          Rows to) {
+    const Fv zero = Fv::all(0.0f);
     Fv own[R][2];
-    for (int r = 0; r < R; r++) own[r][0] = sum[r][0], own[r][1] = sum[r][1];
+    for (int r = 0; r < R; r++) {
+        own[r][0] = from.at ? Fv::load(from.at + r * from.stride) : zero;
+        own[r][1] = from.at ? Fv::load(from.at + r * from.stride + Fv::lanes) : zero;
+    }
     for (int i = 0; i < k; i++) {
         const Fv w0 = Fv::load(w), w1 = Fv::load(w + Fv::lanes);
         w += w_step;
@@ -44,18 +56,21 @@ void tile(int k, const float* x, int64_t x_stride, int64_t x_step, const float* 
         }
         x += x_step;
     }
-    for (int r = 0; r < R; r++) sum[r][0] = own[r][0], sum[r][1] = own[r][1];
+    for (int r = 0; r < R; r++) {
+        (relu ? max(own[r][0], zero) : own[r][0]).store(to.at + r * to.stride);
+        (relu ? max(own[r][1], zero) : own[r][1]).store(to.at + r * to.stride + Fv::lanes);
+    }
 }
 
 void any_tile(int rows, int k, const float* x, int64_t x_stride, int64_t x_step, const float* w, int64_t w_step,
-              Fv (&sum)[ROWS][2]) {
+              Rows from, bool relu, Rows to) {
     switch (rows) {
-        case 6: return tile<6>(k, x, x_stride, x_step, w, w_step, sum);
-        case 5: return tile<5>(k, x, x_stride, x_step, w, w_step, sum);
-        case 4: return tile<4>(k, x, x_stride, x_step, w, w_step, sum);
-        case 3: return tile<3>(k, x, x_stride, x_step, w, w_step, sum);
-        case 2: return tile<2>(k, x, x_stride, x_step, w, w_step, sum);
-        default: return tile<1>(k, x, x_stride, x_step, w, w_step, sum);
+        case 6: return tile<6>(k, x, x_stride, x_step, w, w_step, from, relu, to);
+        case 5: return tile<5>(k, x, x_stride, x_step, w, w_step, from, relu, to);
+        case 4: return tile<4>(k, x, x_stride, x_step, w, w_step, from, relu, to);
+        case 3: return tile<3>(k, x, x_stride, x_step, w, w_step, from, relu, to);
+        case 2: return tile<2>(k, x, x_stride, x_step, w, w_step, from, relu, to);
+        default: return tile<1>(k, x, x_stride, x_step, w, w_step, from, relu, to);
     }
 }
 
@@ -63,37 +78,22 @@ void any_tile(int rows, int k, const float* x, int64_t x_stride, int64_t x_step,
 /// given, has y's shape and is where the sums begin.
 void multiply(int rows, int k, int m, const float* x, int64_t x_stride, const float* panels, bool relu, float* y,
               int64_t y_stride, const float* added = nullptr) {
-    const Fv zero = Fv::all(0.0f);
+    float narrow[ROWS * PANEL];  // the last panel, where it is not full
     for (int p = 0; p < m; p += PANEL, panels += static_cast<int64_t>(k) * PANEL) {
         const int columns = std::min(PANEL, m - p);
         for (int r = 0; r < rows; r += ROWS) {
             const int here = std::min(ROWS, rows - r);
-            Fv sum[ROWS][2];
-            for (auto& s : sum) s[0] = s[1] = zero;
-            for (int i = 0; added && i < here; i++) {
-                const float* from = added + (r + i) * y_stride + p;
-                float lanes[PANEL] = {};
-                if (columns < PANEL) {
-                    std::memcpy(lanes, from, sizeof(float) * columns);
-                    from = lanes;
-                }
-                sum[i][0] = Fv::load(from);
-                sum[i][1] = Fv::load(from + Fv::lanes);
+            float* const out = y + r * y_stride + p;
+            Rows to{out, y_stride}, from{added ? const_cast<float*>(added) + r * y_stride + p : nullptr, y_stride};
+            if (columns < PANEL) {
+                to = {narrow, PANEL};
+                for (int i = 0; added && i < here; i++)
+                    std::memcpy(narrow + i * PANEL, from.at + i * y_stride, sizeof(float) * columns);
+                if (added) from = to;
             }
-            any_tile(here, k, x + r * x_stride, x_stride, 1, panels, PANEL, sum);
-            for (int i = 0; i < here; i++) {
-                float* out = y + (r + i) * y_stride + p;
-                const Fv a = relu ? max(sum[i][0], zero) : sum[i][0], b = relu ? max(sum[i][1], zero) : sum[i][1];
-                if (columns == PANEL) {
-                    a.store(out);
-                    b.store(out + Fv::lanes);
-                } else {
-                    float lanes[PANEL];
-                    a.store(lanes);
-                    b.store(lanes + Fv::lanes);
-                    std::memcpy(out, lanes, sizeof(float) * columns);
-                }
-            }
+            any_tile(here, k, x + r * x_stride, x_stride, 1, panels, PANEL, from, relu, to);
+            for (int i = 0; columns < PANEL && i < here; i++)
+                std::memcpy(out + i * y_stride, narrow + i * PANEL, sizeof(float) * columns);
         }
     }
 }
@@ -102,17 +102,8 @@ void multiply(int rows, int k, int m, const float* x, int64_t x_stride, const fl
 void accumulate(int rows, int k, int m, const float* x, int64_t x_stride, const float* dy, float* w) {
     for (int p = 0; p < m; p += PANEL)
         for (int i = 0; i < k; i += ROWS) {
-            const int here = std::min(ROWS, k - i);
-            Fv sum[ROWS][2];
-            for (int r = 0; r < here; r++) {
-                sum[r][0] = Fv::load(w + (i + r) * m + p);
-                sum[r][1] = Fv::load(w + (i + r) * m + p + Fv::lanes);
-            }
-            any_tile(here, rows, x + i, 1, x_stride, dy + p, m, sum);
-            for (int r = 0; r < here; r++) {
-                sum[r][0].store(w + (i + r) * m + p);
-                sum[r][1].store(w + (i + r) * m + p + Fv::lanes);
-            }
+            const Rows sums{w + static_cast<int64_t>(i) * m + p, m};
+            any_tile(std::min(ROWS, k - i), rows, x + i, 1, x_stride, dy + p, m, sums, false, sums);
         }
 }
 
