@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="How fast the kernels are on this machine.")
     group.command("splat", epilog="Example: likeness bench splat --gaussians 20000 --resolution 512")(splat)
     group.command("step", epilog="Example: likeness bench step --json")(step)
+    group.command("render", epilog="Example: likeness bench render --threads 1 --threads 2")(render)
     app.add_typer(group, name="bench")
 
 
@@ -44,12 +46,21 @@ def splat(
     repeats: RepeatsOption = 15,
     anchor: Annotated[bool, typer.Option("--anchor/--no-anchor", help="Also run gsplat's torch code (slow).")] = True,
     cpu_time: CpuTimeOption = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Instead: 1k-200k Gaussians at 128-1024 pixels, drawn into this SVG file."),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """The rasteriser, forward and forward + backward, against gsplat's own torch code or our torch reference."""
-    from core.splat.benchmark import bench_splat
+    from core.splat.benchmark import PLOTTED_GAUSSIANS, PLOTTED_RESOLUTIONS, bench_splat
+    from core.splat.chart import draw_times
 
     clock = _clock(cpu_time)
+    if plot is not None:
+        gaussians = gaussians or list(PLOTTED_GAUSSIANS)
+        resolution = resolution or list(PLOTTED_RESOLUTIONS)
+        anchor = False
     results = [
         result
         for size in resolution or [512]
@@ -62,11 +73,15 @@ def splat(
         table.add_row(row.backend, str(row.resolution), str(row.gaussians), str(row.channels), *times)
     stderr.print(table)
     for row in results:
-        if row.backend.startswith("native") and row.floor_ms is not None:
+        if row.floor_ms is not None and row.peak_gflops is not None:
             stderr.print(
-                f"{row.resolution}/{row.gaussians}: {row.pairs} pairs, {row.threads} threads, "
-                f"floor {row.floor_ms:.2f} ms; {row.forward_backward_ms / row.floor_ms:.1f} times the floor"
+                f"{row.resolution}/{row.gaussians}, {row.backend}: {row.pairs} pairs, {row.flops / 1e9:.2f} Gflop, "
+                f"peak {row.peak_gflops:.0f} Gflop/s on {row.threads} threads, floor {row.floor_ms:.2f} ms; "
+                f"{row.forward_backward_ms / row.floor_ms:.1f} times the floor"
             )
+    if plot is not None:
+        draw_times(results, plot)
+        stderr.print(f"plot: {plot}")
     if json_output:
         print_json([result.as_dict() for result in results])
 
@@ -86,6 +101,31 @@ def step(
     for row in results:
         ratio = f"{row.torch_ms / row.native_ms:.1f}"
         table.add_row(row.kernel, f"{row.native_ms:.2f}", f"{row.torch_ms:.2f}", ratio, str(row.threads))
+    stderr.print(table)
+    if json_output:
+        print_json([result.as_dict() for result in results])
+
+
+def render(
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="An avatar; without it one is made up (15,000 Gaussians).")
+    ] = None,
+    size: Annotated[int, typer.Option("--size", min=64, max=2048, help="Side of the frames, even.")] = 512,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="How many to draw.")] = 250,
+    threads: Annotated[
+        list[int] | None, typer.Option("--threads", min=1, max=256, help="May be repeated; default 1 and 2.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Whole talking frames a second: both branches, motion fields, composition; then with the video encoder."""
+    from core.render.benchmark import bench_render
+
+    results = bench_render(bundle, size, frames, threads or [1, 2])
+    table = Table("backend", "threads", "encoder", "pixels", "Gaussians", "ms a frame", "frames/s")
+    for row in results:
+        times = f"{row.ms_per_frame:.2f}", f"{row.fps:.1f}"
+        encoder = "yes" if row.encoder else "no"
+        table.add_row(row.backend, str(row.threads), encoder, str(row.size), str(row.gaussians), *times)
     stderr.print(table)
     if json_output:
         print_json([result.as_dict() for result in results])

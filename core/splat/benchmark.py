@@ -19,6 +19,8 @@ from core.splat.scene import benchmark_scene
 FORWARD_FLOPS = 34
 BACKWARD_FLOPS = 52
 """Flops of a contributing (pixel, Gaussian) pair with three channels (splat evidence)."""
+PLOTTED_GAUSSIANS = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
+PLOTTED_RESOLUTIONS = (128, 256, 512, 1024)
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,12 @@ class SplatResult:
     threads: int
     pairs: int
     """Contributing (pixel, Gaussian) pairs of the picture."""
+    flops: int
+    """What the pairs cost at least, forward and backward, with three channels."""
+    peak_gflops: float | None
+    """Measured multiply-add peak of all threads; None without a native library."""
     floor_ms: float | None
-    """Forward and backward at the measured multiply-add peak; None where not measured."""
+    """Forward and backward at that peak; None where not measured."""
 
     def as_dict(self) -> dict[str, object]:
         """The row as JSON."""
@@ -97,7 +103,8 @@ def bench_splat(
     pairs = peer.contributing_pairs(scene)
     peak = fma_peak_gflops()
     count = len(pairs.pixels)
-    floor = None if peak is None else count * (FORWARD_FLOPS + BACKWARD_FLOPS) / peak * 1e-6
+    flops = count * (FORWARD_FLOPS + BACKWARD_FLOPS)
+    floor = None if peak is None else flops / peak * 1e-6
     weights = torch.randn(channels, resolution, resolution, generator=torch.Generator().manual_seed(0))
 
     def measure(name: str, draw: Callable[..., Tensor], runs: int, threads: int) -> SplatResult:
@@ -114,7 +121,8 @@ def bench_splat(
 
         forward_ms = median_ms(forward, runs, clock)
         both_ms = median_ms(both, runs, clock)
-        return SplatResult(name, resolution, gaussians, channels, forward_ms, both_ms, threads, count, floor)
+        times = forward_ms, both_ms
+        return SplatResult(name, resolution, gaussians, channels, *times, threads, count, flops, peak, floor)
 
     def own(backend: str | None) -> Callable[..., Tensor]:
         def draw(means: Tensor, quaternions: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor) -> Tensor:
