@@ -57,3 +57,30 @@ def _name(job: Job) -> str:
     if job.queue_position:
         return f"queued, {job.queue_position} before it"
     return job.stage or job.state
+
+
+class UploadBar:
+    """One bar for one file. Nothing where stderr is not a terminal."""
+
+    def __init__(self, title: str) -> None:
+        self._progress = Progress(
+            TextColumn("[bold]sending {task.description:<22}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            console=stderr,
+        )
+        self._task = self._progress.add_task(title, total=1.0)
+
+    def __enter__(self) -> UploadBar:
+        if stderr.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if stderr.is_terminal:
+            self._progress.stop()
+
+    def show(self, fraction: float) -> None:
+        """Draw how much was sent, 0..1."""
+        self._progress.update(self._task, completed=fraction)

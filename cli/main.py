@@ -13,6 +13,7 @@ from core.errors import LikenessError
 COMMANDS = (
     "adapt", "render", "evaluate", "pretrain", "bench", "serve", "worker", "client", "doctor", "models", "sample",
     "demo", "stack", "sweep", "api", "background", "migrate", "tenant",
+    "tenants", "keys", "audit",
 )  # fmt: skip
 
 

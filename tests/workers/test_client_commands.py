@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from cli.client import register
 from cli.console import exit_code
 from core.errors import LikenessError
 from tests.workers.running_platform import Running
+from workers.logs import configure_logs
 
 
 @pytest.fixture
 def likeness(running: Running) -> Any:
+    configure_logs(sys.__stderr__)  # the server's lines are not part of what a command prints
     app = typer.Typer()
     app.callback()(lambda: None)
     register(app)
@@ -75,6 +78,31 @@ def test_a_failed_job_exits_with_1(likeness: Any, running: Running) -> None:
 def test_wrong_use_exits_with_2(likeness: Any, arguments: tuple[str, ...], expected: str) -> None:
     code, error = likeness(*arguments)
     assert (code, error.code) == (2, expected)
+
+
+def test_a_consent_is_recorded_used_and_revoked(likeness: Any, running: Running, tmp_path: Path) -> None:
+    code, consent = likeness("consent", "create", "Ada", "--purpose", "tests", "--json")
+    assert (code, consent["state"], len(consent["phrase"].split())) == (0, "pending", 6)
+    code, made = likeness("submit", running.clip(steps=1), "--consent", consent["consent"], "--tag", "n=1", "--json")
+    assert likeness("status", made["job"], "--json")[1]["state"] == "awaiting_consent"
+    (tmp_path / "said.mp4").write_text("steps=1")
+    likeness("consent", "evidence", consent["consent"], tmp_path / "said.mp4")
+    assert likeness("consent", "verify", consent["consent"], "--json")[1]["state"] == "verified"
+    assert likeness("wait", made["job"])[0] == 0
+    assert [one["identity"] for one in likeness("identities", "--tag", "n=1", "--json")[1]] == [made["identity"]]
+    assert likeness("consent", "revoke", consent["consent"], "--json")[1]["state"] == "revoked"
+    assert likeness("identities", "--tag", "n=1", "--json")[1] == []
+
+
+def test_webhooks_jobs_and_usage(likeness: Any) -> None:
+    code, hook = likeness("webhook", "create", "https://example.com/hook", "--event", "job.failed", "--json")
+    assert (code, hook["events"]) == (0, ["job.failed"])
+    assert likeness("webhook", "create", "http://127.0.0.1/")[0] == 2
+    assert likeness("webhook", "test", hook["id"], "--json")[1]["type"] == "webhook.test"
+    assert [one["type"] for one in likeness("webhook", "deliveries", "--json")[1]] == ["webhook.test"]
+    assert likeness("webhook", "delete", hook["id"]) == (0, None)
+    assert len(likeness("jobs", "--limit", "1", "--json")[1]) == 1
+    assert likeness("usage", "--json")[1]["jobs"] > 0
 
 
 def test_no_avatar_without_consent(likeness: Any, running: Running) -> None:
