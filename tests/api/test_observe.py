@@ -92,7 +92,7 @@ def test_a_job_made_in_a_request_remembers_its_id_and_its_trace(
     origin = client.get("/things/a", headers=told).json()["origin"]
     span = only(spans, "GET /things/{thing}")
     assert origin["request"] == "caller-2"
-    assert origin["traceparent"] == f"00-{TRACE}-{span.context.span_id:016x}-01"
+    assert origin["traceparent"].split("-")[1:3] == [TRACE, f"{span.context.span_id:016x}"]
     assert span.attributes is not None
     assert span.attributes["likeness.tenant"] == "ten_1"
     assert span.attributes["http.response.status_code"] == 200

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,11 +21,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from cli.services import Servers, free_port
+from core.accounts.keys import create_tenant
+from core.jobs.database import Database
+from core.jobs.kinds import STAGES, JobKind
+from core.jobs.lifecycle import submit
 from likeness_client import Client
 from tests.infra.files import ROOT, compose, manifests, ours
 
@@ -181,13 +187,6 @@ def test_the_composed_services_run_and_a_trace_goes_from_the_request_to_the_stag
 
 
 def test_keda_asks_what_the_database_can_answer(new_database: Callable[[], str]) -> None:
-    import psycopg
-
-    from core.accounts.keys import create_tenant
-    from core.jobs.database import Database
-    from core.jobs.kinds import STAGES, JobKind
-    from core.jobs.lifecycle import submit
-
     url = new_database()
     database = Database(url)
     database.migrate()
@@ -209,3 +208,16 @@ def test_keda_asks_what_the_database_can_answer(new_database: Callable[[], str])
             assert row[0] == (3 if queue == first else 0), queue
             asked += 1
     assert asked == 3
+
+
+def test_the_runbooks_queries_fit_the_schema(new_database: Callable[[], str]) -> None:
+    url = new_database()
+    database = Database(url)
+    database.migrate()
+    database.close()
+    text = (ROOT / "docs" / "operations.md").read_text()
+    queries = re.findall(r"```sql\n(.*?)```", text, re.S) + re.findall(r"`(SELECT [^`]*;)`", text)
+    assert len(queries) == 3
+    with psycopg.connect(url.replace("postgresql+psycopg", "postgresql")) as connection:
+        for query in queries:
+            connection.execute(query)
