@@ -7,6 +7,7 @@ it keeps over a restart. It knows the servers, not the platform. The wheels are 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import json
 import os
@@ -21,7 +22,6 @@ import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ from core.errors import LikenessError
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
 UNPRIVILEGED = "nobody"
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
+_SET_DEATH_SIGNAL = 1
 
 
 class ServiceError(LikenessError):
@@ -68,7 +70,8 @@ class Service(ABC):
             ServiceError: `service_not_started`.
         """
         until = time.monotonic() + START_SECONDS
-        self._launch()
+        if self._process is None:
+            self.launch()
         while not self.answers():
             if time.monotonic() > until:
                 self.kill()
@@ -78,7 +81,7 @@ class Service(ABC):
                 if time.monotonic() > until - START_SECONDS / 2:
                     raise self._not_started()
                 time.sleep(0.5)
-                self._launch()
+                self.launch()
             time.sleep(0.02)
 
     def stop(self) -> None:
@@ -107,7 +110,8 @@ class Service(ABC):
     def _log_path(self) -> Path:
         return self.folder.with_name(f"{self.folder.name}.log")
 
-    def _launch(self) -> None:
+    def launch(self) -> None:
+        """Start the server, and do not wait for it. It ends when the thread that calls this does (on Linux)."""
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(),
@@ -117,6 +121,7 @@ class Service(ABC):
                 cwd=self.folder,
                 start_new_session=True,
                 user=self.user,
+                preexec_fn=_end_with_parent,
             )
 
     def _not_started(self) -> ServiceError:
@@ -342,8 +347,9 @@ def servers(folder: Path) -> Iterator[Servers]:
         every: tuple[Service, ...] = (found.postgres, found.valkey, found.seaweedfs)
         for service in every:
             stack.callback(service.stop)
-        with ThreadPoolExecutor() as starters:
-            list(starters.map(lambda service: service.start(), every))
+        found.seaweedfs.launch()  # the slowest one
+        for service in every:
+            service.start()
         yield found
 
 
@@ -365,6 +371,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
+
+
+def _end_with_parent() -> None:
+    """Be killed when the thread that started this process is gone, however it went: no server outlives its owner."""
+    if _PRCTL is not None:
+        _PRCTL(_SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
 
 def _postgres_binary(name: str) -> Path:

@@ -50,7 +50,7 @@ def create_celery(settings: Settings) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=False,
         task_create_missing_queues=True,
-        worker_prefetch_multiplier=1,
+        **_one_message_at_a_time(settings),
         worker_concurrency=settings.worker_concurrency,
         worker_max_tasks_per_child=settings.worker_stages_per_process,
         worker_enable_remote_control=False,
@@ -176,8 +176,23 @@ def _register(
         flush[os.getpid()]()
 
 
+def _one_message_at_a_time(settings: Settings) -> dict[str, object]:
+    """How a worker takes no message before it has a process for it.
+
+    With Redis not by counting unacknowledged messages: where the broker dies while a stage runs, that stage's
+    acknowledgement fails, stays counted, and the worker would never ask for a message again (kombu 5.7).
+    """
+    if _is_files(settings):
+        return {"worker_prefetch_multiplier": 1}
+    return {"worker_prefetch_multiplier": 0, "worker_disable_prefetch": True}
+
+
+def _is_files(settings: Settings) -> bool:
+    return not settings.broker_url or settings.broker_url.startswith("filesystem")
+
+
 def _transport_options(settings: Settings) -> dict[str, object]:
-    if settings.broker_url and not settings.broker_url.startswith("filesystem"):
+    if not _is_files(settings):
         return {"visibility_timeout": 24 * 3600}
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     folders = {name: settings.broker_dir / name for name in ("messages", "control")}
