@@ -10,6 +10,8 @@ class JobState(StrEnum):
 
     AWAITING_UPLOAD = "awaiting_upload"
     """Its media is not here yet."""
+    AWAITING_CONSENT = "awaiting_consent"
+    """The consent of the person in its media is not verified yet."""
     QUEUED = "queued"
     """Its next stage waits for a worker; an earlier one may have run."""
     RUNNING = "running"
@@ -37,7 +39,10 @@ class StageState(StrEnum):
 
 
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    JobState.AWAITING_UPLOAD: frozenset({JobState.QUEUED, JobState.CANCELLED, JobState.EXPIRED}),
+    JobState.AWAITING_UPLOAD: frozenset(
+        {JobState.QUEUED, JobState.AWAITING_CONSENT, JobState.CANCELLED, JobState.EXPIRED}
+    ),
+    JobState.AWAITING_CONSENT: frozenset({JobState.QUEUED, JobState.REJECTED, JobState.CANCELLED, JobState.EXPIRED}),
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.EXPIRED}),
     JobState.RUNNING: frozenset(
         {
