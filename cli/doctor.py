@@ -77,7 +77,12 @@ def _rasteriser() -> Finding:
     except (ImportError, AttributeError, OSError) as error:
         return Finding("rasteriser", "missing", str(error), "Run `make setup`, which builds it.")
     if backend == "torch":
-        return Finding("rasteriser", "better", "torch reference, slow", "Run `make setup` with a C++ compiler present.")
+        return Finding(
+            "rasteriser",
+            "better",
+            "torch reference, slow",
+            "Run `make setup` with a C++ compiler present; docs/splatting.md names one that pip installs.",
+        )
     return Finding("rasteriser", "ok", backend)
 
 
