@@ -44,7 +44,8 @@ def create_app(platform: Platform) -> FastAPI:
     install(app)
     app.add_middleware(Observe, metrics=app.state.metrics)
     versioned = APIRouter(prefix=VERSION)
-    for router in (uploads, objects, consents, identities, renders, jobs, umfs, webhooks, usage, keys, audit, health):
+    # Routes are tried in this order: those that are called most come first.
+    for router in (jobs, uploads, objects, identities, renders, consents, umfs, webhooks, usage, keys, audit, health):
         versioned.include_router(router)
     app.include_router(versioned)
     app.include_router(health, include_in_schema=False)  # where probes look

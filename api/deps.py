@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from api.access import KeyRing
 from api.jobs.hub import EventHub
+from api.jobs.recent import RecentAnswers
 from api.observe import note_tenant
 from api.problems import ApiError
 from core.accounts import audit
@@ -40,6 +41,11 @@ class Platform:
     def keys(self) -> KeyRing:
         """The API keys that were seen lately."""
         return KeyRing(self.database, self.secret_key, self.settings.key_cache_seconds)
+
+    @cached_property
+    def answers(self) -> RecentAnswers:
+        """What was said about jobs lately."""
+        return RecentAnswers(self.database)
 
     @cached_property
     def events(self) -> EventHub:
