@@ -187,11 +187,10 @@ class StageWork:
     def _inputs(self) -> dict[str, Path]:
         found = {}
         for name, described in self._claim.inputs.items():
-            if name == "uploads":
-                corpus = self._folder / "corpus"
-                for number, one in enumerate(described):
-                    self._fetch(one, corpus / f"clip{number:04d}{Path(one['name']).suffix}")
-                found["corpus"] = corpus
+            if name == "corpus":  # the files' names tell the people apart
+                for one in described:
+                    self._fetch(one, self._folder / "corpus" / one["name"])
+                found["corpus"] = self._folder / "corpus"
             elif isinstance(described, dict) and "key" in described:
                 found[name] = self._fetch(described, self._folder / described["name"])
         return found
@@ -218,8 +217,8 @@ class StageWork:
     def _input_hashes(self, stage: str) -> dict[str, str]:
         hashes: dict[str, str] = {}
         for name, described in self._claim.inputs.items():
-            if name == "uploads":
-                hashes |= {f"clip{number:04d}": one["sha256"] for number, one in enumerate(described)}
+            if name == "corpus":
+                hashes |= {f"corpus/{one['name']}": one["sha256"] for one in described}
             elif isinstance(described, dict) and "sha256" in described and name not in IGNORED.get(stage, ()):
                 hashes[name] = described["sha256"]
         # A motion field of the operator's is a file of this machine: its name says nothing about what is in it.
