@@ -5,7 +5,7 @@ Motion and geometry are frozen (facts sheet, section 4, "Fuse"), so each frame's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from core.avatar import Avatar, Gaussians, Motion, face_mouth_hook, hook_extremes
 from core.avatar.drawing import compose, draw
+from core.learn.contribution import painted_pixels, without_invisible
 from core.learn.losses import reconstruction
 from core.learn.optimise import RATES, GaussianAdam
 from core.learn.training_set import TrainingSet
@@ -21,6 +22,8 @@ from core.progress import StageContext
 
 RATES_FUSE = {"opacities": 1e-2, "colors": RATES["colors"]}
 REPORT_EVERY = 5
+LOOKS = 12
+"""Frames in which a Gaussian has to show at least once."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def fuse(
     seed: int,
     context: StageContext,
 ) -> Avatar:
-    """The avatar with tuned colours and opacities.
+    """The avatar with tuned colours and opacities, and without Gaussians that never show.
 
     Short enough (seconds to a minute) to start anew where it was cut off.
 
@@ -49,6 +52,7 @@ def fuse(
         seed: of the frame order.
         context: progress as stage `fuse`.
     """
+    avatar = _without_invisible(avatar, data)
     generator = torch.Generator().manual_seed(seed)
     face, mouth = avatar.face.trainable(), avatar.mouth.trainable()
     face_adam, mouth_adam = GaussianAdam(face), GaussianAdam(mouth)
@@ -66,6 +70,19 @@ def fuse(
             context.report("fuse", iteration / iterations)
     context.report("fuse", 1.0)
     return Avatar(face.frozen(), avatar.face_field, mouth.frozen(), avatar.mouth_field)
+
+
+def _without_invisible(avatar: Avatar, data: TrainingSet) -> Avatar:
+    """The avatar without the Gaussians that no picture shows."""
+    frames = range(0, data.count, max(1, data.count // LOOKS))
+    moved = [(_move(avatar, data, index), data.poses[index]) for index in frames]
+    face = painted_pixels(avatar.face, [(m.face, pose) for m, pose in moved], data.camera)
+    mouth = painted_pixels(avatar.mouth, [(m.mouth, pose) for m, pose in moved], data.camera)
+    return replace(
+        avatar,
+        face=without_invisible(avatar.face, face, data.size),
+        mouth=without_invisible(avatar.mouth, mouth, data.size),
+    )
 
 
 @torch.no_grad()
