@@ -171,6 +171,10 @@ void apply_network(Random& random, Digest& digest) {
                                  upstream.data(), d_weight_pointers.data(),
                                  random.bits() % 4 ? d_input.data() : nullptr) == LIKENESS_OK, "network gradients");
     digest.add(output, "network"), digest.add(d_input, "network input");
+    const std::vector<float> added = random.many(static_cast<size_t>(count) * widths[1], -1, 1);
+    expect(likeness_mlp_infer(count, layers, widths.data(), input.data(), added.data(), weight_pointers.data(),
+                              output.data()) == LIKENESS_OK, "network without gradients");
+    digest.add(output, "network without gradients");
     for (const auto& w : d_weights) digest.add(w, "network weights");
 }
 
@@ -185,6 +189,32 @@ void compare(Random& random, Digest& digest) {
     digest.add({static_cast<float>(value)}, "ssim"), digest.add(gradient, "ssim gradient");
 }
 
+void finish_frame(Random& random, Digest& digest) {
+    const int size = random.between(1, 60), points = random.between(1, 40);
+    const auto layer = [&](int left, int top, int right, int bottom, std::vector<float>& image,
+                           std::vector<float>& alpha) {
+        const int x0 = random.between(left, right), y0 = random.between(top, bottom);
+        const int width = random.between(0, right - x0), height = random.between(0, bottom - y0);
+        alpha = random.many(static_cast<size_t>(width) * height, 0, 1);
+        image = random.many(3 * alpha.size(), 0, 1);
+        return LikenessLayer{image.data(), alpha.data(), x0, y0, width, height};
+    };
+    std::vector<float> images[2], alphas[2];
+    const LikenessLayer face = layer(0, 0, size, size, images[0], alphas[0]);
+    const LikenessLayer mouth = layer(face.left, face.top, face.left + face.width, face.top + face.height, images[1],
+                                      alphas[1]);
+    std::vector<uint8_t> backdrop(static_cast<size_t>(size) * size * 3), out(backdrop.size());
+    for (uint8_t& value : backdrop) value = static_cast<uint8_t>(random.bits());
+    expect(likeness_composite(size, &face, &mouth, 2 * random.between(1, 8) + 1, backdrop.data(), out.data()) ==
+               LIKENESS_OK, "a finished frame");
+    digest.add({out.begin(), out.end()}, "frame");
+    const std::vector<float> cloud = random.many(3 * points, 0.5f, 2.0f);
+    const float view[16] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1};
+    std::vector<float> box(5);
+    likeness_bounds(points, cloud.data(), view, 50, 50, 30, 30, box.data());
+    digest.add(box, "bounds");
+}
+
 uint64_t round_of_all(uint64_t seed) {
     Random random(seed);
     Digest digest;
@@ -193,6 +223,7 @@ uint64_t round_of_all(uint64_t seed) {
     encode(random, digest);
     apply_network(random, digest);
     compare(random, digest);
+    finish_frame(random, digest);
     return digest.value();
 }
 
@@ -208,6 +239,7 @@ int main(int argc, char** argv) {
     std::vector<std::thread> callers;
     for (int c = 0; c < 3; c++)
         callers.emplace_back([&, c] {
+            likeness_run_alone(c == 0);
             for (int i = c; i < rounds; i += 3) expect(round_of_all(i) == expected[i], "the same bits beside others");
         });
     callers.emplace_back([] {
