@@ -32,6 +32,7 @@ from workers.stage import StageRunner
 
 TASK = "likeness.run_stage"
 SUPERVISED_VARIABLE = "LIKENESS_WORKER_SUPERVISED"
+"""The supervisor's process id: its worker ends with it."""
 REPLACED = 75
 """Exit status of a pool process that gives up its stage, and all memory with it; the pool starts another."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -100,7 +101,7 @@ def run_worker(settings: Settings, queues: Sequence[str], load_pipeline: LoadPip
         os.environ.setdefault(variable, str(settings.worker_threads))
     name = worker_name()
     if os.environ.get(SUPERVISED_VARIABLE):
-        end_with_parent()
+        end_with_parent(int(os.environ[SUPERVISED_VARIABLE]))
     stop_flag = settings.run_dir / f"stop-{os.getpid()}"
     settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     stop_flag.unlink(missing_ok=True)

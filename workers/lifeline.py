@@ -11,12 +11,12 @@ POLL_SECONDS = 0.5
 GRACE_SECONDS = 8.0
 
 
-def end_with_parent() -> None:
+def end_with_parent(parent: int) -> None:
     """Watch the parent process from a thread. When it is gone: SIGTERM here, after a grace SIGKILL to the group.
 
-    This process must lead its own process group, as the supervisor starts it.
+    This process must lead its own process group, as the supervisor starts it. `parent` is what the supervisor says of
+    itself: asked here, it may be gone already, and another process in its place.
     """
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

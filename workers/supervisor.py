@@ -79,7 +79,7 @@ class WorkerSupervisor:
             self._stop.wait(backoff)
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:
-        environment = {**self._environment, NAME_VARIABLE: name, SUPERVISED_VARIABLE: "1"}
+        environment = {**self._environment, NAME_VARIABLE: name, SUPERVISED_VARIABLE: str(os.getpid())}
         with self._log_path.open("ab") as log:
             return subprocess.Popen(
                 self._command,
