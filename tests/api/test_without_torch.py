@@ -31,7 +31,9 @@ import uvicorn
 from api.app import create_app
 from api.bootstrap import first_key, open_platform
 from core.settings import load_settings
+from workers.logs import configure_logs
 
+configure_logs(sys.stderr)
 platform = open_platform(load_settings(data_dir=Path(sys.argv[1])))
 key = first_key(platform)
 listener = socket.create_server(("127.0.0.1", 0))
