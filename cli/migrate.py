@@ -20,9 +20,10 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def migrate(
-        wait: Annotated[float, typer.Option(help="Seconds to wait for a database that is still starting.")] = 60.0,
+        wait: Annotated[float, typer.Option(help="Seconds to wait for servers that are still starting.")] = 60.0,
     ) -> None:
         """Bring the database to its newest schema, and make the bucket where there is none. Older processes run on."""
+        from botocore.exceptions import BotoCoreError
         from sqlalchemy.exc import OperationalError
 
         from core.jobs.database import Database
@@ -35,15 +36,16 @@ def register(app: typer.Typer) -> None:
             while True:
                 try:
                     database.migrate()
+                    made = bool(settings.s3_bucket) and _make_bucket(settings)
                     break
-                except OperationalError:
+                except (OperationalError, BotoCoreError):
                     if time.monotonic() > until:
                         raise
                     time.sleep(RETRY_SECONDS)
         finally:
             database.close()
         stderr.print("The database has the newest schema.")
-        if settings.s3_bucket and _make_bucket(settings):
+        if made:
             stderr.print(f"The bucket {settings.s3_bucket} is made.")
 
 
