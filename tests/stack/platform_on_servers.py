@@ -123,9 +123,8 @@ def platform_on(stack: Servers, database_url: str, folder: Path, **more: str) ->
     try:
         with Client(serving.url, serving.api_key) as client:
             settings = load_settings(data_dir=serving.data)
-            yield OnServers(
-                client, settings, folder, serving.url, serving.api_key, serving, database, _own_store(stack)
-            )
+            store = _own_store(stack) if environment["LIKENESS_S3_BUCKET"] else open_store(settings)
+            yield OnServers(client, settings, folder, serving.url, serving.api_key, serving, database, store)
     finally:
         serving.stop()
         database.close()
