@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Platform,
     """One application for all tests; `platform` empties it."""
     settings = load_settings(
         data_dir=tmp_path_factory.mktemp("platform"),
+        database_url=os.environ.get("LIKENESS_TEST_DATABASE_URL", ""),  # an empty Postgres database; else SQLite
         max_upload_bytes=10_000,
         part_bytes=4096,
         event_stream_seconds=1,
@@ -94,10 +96,13 @@ def platform(opened: tuple[Platform, TestClient]) -> Platform:
     """The platform without any row or object."""
     platform, _ = opened
     with platform.database.write() as session:
-        session.execute(text("PRAGMA defer_foreign_keys = ON"))
-        for table in Base.metadata.tables.values():
-            if table.name != "audit_entry":  # nobody can delete from it, not even a test
-                session.execute(table.delete())
+        if session.get_bind().dialect.name == "sqlite":
+            session.execute(text("PRAGMA defer_foreign_keys = ON"))
+            for table in Base.metadata.tables.values():
+                if table.name != "audit_entry":  # nobody can delete from it, not even a test
+                    session.execute(table.delete())
+        else:
+            session.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)} CASCADE"))
     for folder in ("objects/data", "objects/sums", "objects/parts", "umfs"):
         shutil.rmtree(platform.settings.data_dir / folder, ignore_errors=True)
         (platform.settings.data_dir / folder).mkdir()

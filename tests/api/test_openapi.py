@@ -44,7 +44,10 @@ REAL_IDS = 0.7
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """(address, key) of a platform of its own."""
     wanted = load_settings(
-        data_dir=tmp_path_factory.mktemp("platform"), event_stream_seconds=0.2, event_poll_seconds=0.1
+        data_dir=tmp_path_factory.mktemp("platform"),
+        database_url=os.environ.get("LIKENESS_TEST_DATABASE_URL", ""),  # an empty Postgres database; else SQLite
+        event_stream_seconds=0.2,
+        event_poll_seconds=0.1,
     )
     platform = open_platform(wanted)
     key = first_key(platform)
