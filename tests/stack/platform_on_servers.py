@@ -1,4 +1,4 @@
-"""The platform with the tiny pipeline as processes of their own, in production mode, on the real servers."""
+"""The platform in production mode on the real servers, as processes of their own; its pipeline is tiny, or real."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,8 @@ from core.storage import ObjectStore, open_store
 from likeness_client import Client
 from tests.workers.running_platform import ROOT, Running, all_steps, steps, wait_for, workers_of
 
-SERVE = ROOT / "tests" / "workers" / "tiny_serve.py"
+TINY_SERVE = (sys.executable, str(ROOT / "tests" / "workers" / "tiny_serve.py"))
+REAL_SERVE = (str(Path(sys.executable).with_name("likeness")), "serve", "--json")
 SETTINGS = {
     "LIKENESS_CONSENT_POLICY": "attestation",
     "LIKENESS_LEASE_SECONDS": "3",
@@ -38,9 +39,9 @@ SETTINGS = {
 
 
 class Serving:
-    """`likeness serve` with the tiny worker. It can be killed and started again on its port."""
+    """`likeness serve`. It can be killed and started again on its port."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], command: Sequence[str]) -> None:
         self.folder = folder
         self.data = folder / "data"
         self._environment = {
@@ -51,15 +52,15 @@ class Serving:
             "LIKENESS_DATA_DIR": str(self.data),
             "LIKENESS_PORT": str(free_port()),
         }
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
         self.api_key = ""
 
     def start(self) -> None:
         with (self.folder / "serve.log").open("ab") as log:
-            command = [sys.executable, str(SERVE)]
             self._process = subprocess.Popen(
-                command, env=self._environment, stdout=subprocess.PIPE, stderr=log, cwd=ROOT
+                self._command, env=self._environment, stdout=subprocess.PIPE, stderr=log, cwd=ROOT
             )
         assert self._process.stdout is not None
         lines = b""
@@ -114,10 +115,12 @@ class OnServers(Running):
 
 
 @contextmanager
-def platform_on(stack: Servers, database_url: str, folder: Path, **more: str) -> Iterator[OnServers]:
+def platform_on(
+    stack: Servers, database_url: str, folder: Path, command: Sequence[str] = TINY_SERVE, **more: str
+) -> Iterator[OnServers]:
     """Run a platform on an empty database inside the block. `more`: environment variables of its processes."""
     environment = {**stack.environment(), "LIKENESS_DATABASE_URL": database_url, **more}
-    serving = Serving(folder, environment)
+    serving = Serving(folder, environment, command)
     serving.start()
     database = Database(database_url)
     try:
