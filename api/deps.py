@@ -93,20 +93,25 @@ READING = frozenset(("GET", "HEAD"))
 def needs(scope: Scope | None) -> Callable[..., Awaitable[Caller]]:
     """A dependency: the caller, if their key has this scope. None: `read` or `write`, by the request's method."""
 
-    async def caller_of(request: Request, platform: PlatformDep, credentials: _Credentials) -> Caller:
-        # Runs on the event loop: a key that was seen lately costs no thread and no query.
-        key = credentials.credentials if credentials is not None else ""
-        holder = platform.keys.known(key) or await to_thread.run_sync(platform.keys.look_up, key)
-        if holder is None:
-            raise ApiError("unauthorized", "The API key is missing or not valid.", "Send `Authorization: Bearer KEY`.")
-        note_tenant(request, holder.tenant_id)
-        wanted = scope or (Scope.READ if request.method in READING else Scope.WRITE)
-        if wanted not in holder.scopes:
-            raise ApiError("scope_missing", f"This key lacks the scope `{wanted}`.", "Use a key that has it.")
-        await _limit(request, platform, holder.tenant_id)
-        return Caller(holder.tenant_id, holder.key_id, request.state.request_id)
+    async def caller_of(request: Request, credentials: _Credentials) -> Caller:
+        return await _identify(request, credentials, scope)
 
     return caller_of
+
+
+async def _identify(request: Request, credentials: HTTPAuthorizationCredentials | None, scope: Scope | None) -> Caller:
+    """Runs on the event loop: a key that was seen lately costs no thread and no query."""
+    platform = platform_of(request)
+    key = credentials.credentials if credentials is not None else ""
+    holder = platform.keys.known(key) or await to_thread.run_sync(platform.keys.look_up, key)
+    if holder is None:
+        raise ApiError("unauthorized", "The API key is missing or not valid.", "Send `Authorization: Bearer KEY`.")
+    note_tenant(request, holder.tenant_id)
+    wanted = scope or (Scope.READ if request.method in READING else Scope.WRITE)
+    if wanted not in holder.scopes:
+        raise ApiError("scope_missing", f"This key lacks the scope `{wanted}`.", "Use a key that has it.")
+    await _limit(request, platform, holder.tenant_id)
+    return Caller(holder.tenant_id, holder.key_id, request.state.request_id)
 
 
 async def _limit(request: Request, platform: Platform, tenant: str) -> None:
@@ -123,14 +128,11 @@ async def _limit(request: Request, platform: Platform, tenant: str) -> None:
         raise RateLimitedError(wait)
 
 
-_by_method = needs(None)
+async def _tenant(request: Request, credentials: _Credentials) -> str:
+    return (await _identify(request, credentials, None)).tenant
 
 
-async def _tenant(caller: Annotated[Caller, Depends(_by_method)]) -> str:
-    return caller.tenant
-
-
-CallerDep = Annotated[Caller, Depends(_by_method)]
+CallerDep = Annotated[Caller, Depends(needs(None))]
 TenantDep = Annotated[str, Depends(_tenant)]
 ConsentsCaller = Annotated[Caller, Depends(needs(Scope.CONSENTS))]
 ReviewCaller = Annotated[Caller, Depends(needs(Scope.REVIEW))]
