@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, func, select
 from core.jobs.database import Database
 from core.jobs.tables import Event
 
-KEPT_SECONDS = 3.0
+KEPT_SECONDS = 5.0
 _KEPT_JOBS = 5_000
 _NEWEST = select(func.max(Event.id)).where(Event.job_id == bindparam("job"))
 
