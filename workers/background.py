@@ -25,7 +25,7 @@ from core.jobs.storage_sweep import sweep_storage
 from core.jobs.tables import Identity, Job
 from core.settings import Settings
 from core.storage import ObjectStore, open_store
-from core.webhooks.deliver import deliver_once
+from core.webhooks.deliver import deliver_once, forget_old
 from workers.workfolder import job_of
 
 SWEEP_SECONDS = 60.0
@@ -97,6 +97,7 @@ def look_after_consents(settings: Settings, database: Database) -> None:
 def sweep_all(settings: Settings, database: Database, store: ObjectStore) -> None:
     """Delete rows, results, checkpoints and work folders that nobody needs any more."""
     sweep(database)
+    forget_old(database)
     # The rows first: an object whose deletion fails is found by the sweep for orphans.
     expired = expire_results(database, settings.keep_results_seconds)
     for key in (*expired, *expire_checkpoints(database, KEEP_WORK_SECONDS)):

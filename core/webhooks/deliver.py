@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from core.jobs.clock import database_now
@@ -30,6 +30,10 @@ BATCH = 32
 SENDERS = 8
 GONE = 410
 _LOG_LENGTH = 30
+
+
+KEEP_SECONDS = 30 * 24 * 3600.0
+"""So long the log of messages goes back."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,13 @@ def deliver_once(
                 _record(session, message, outcome, pauses_s)
             delivered += outcome.delivered
     return delivered
+
+
+def forget_old(database: Database) -> None:
+    """Delete messages that were delivered, or given up, long ago."""
+    old = WebhookDelivery.created_at < database_now() - KEEP_SECONDS
+    with database.write() as session:
+        session.execute(delete(WebhookDelivery).where(WebhookDelivery.state != "pending", old))
 
 
 def _take(database: Database, platform_secret: str) -> list[_Message]:

@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy import update
 
 from core.webhooks.addresses import Destination, WebhookRefusedError, is_public, parse, resolve
-from core.webhooks.deliver import PAUSES_SECONDS, deliver_once
+from core.webhooks.deliver import PAUSES_SECONDS, deliver_once, forget_old
 from core.webhooks.post import ANSWER_BYTES, post
 from core.webhooks.tables import WebhookDelivery, WebhookEndpoint
 from likeness_client import WebhookVerificationError, verify_webhook
@@ -187,6 +187,20 @@ def test_what_fails_for_a_day_is_given_up_and_its_endpoint_disabled(
     api.http.patch(f"/v1/webhook-endpoints/{hooked['id']}", json={"enabled": True})
     api.http.post(f"/v1/deliveries/{sent}/redeliver")
     assert deliver(api) == 1
+
+
+def test_the_log_goes_back_a_month(api: Any, receiver: Receiver, hooked: dict[str, Any]) -> None:
+    path = f"/v1/webhook-endpoints/{hooked['id']}/test"
+    old, waiting = api.http.post(path).json()["id"], None
+    deliver(api)
+    waiting = api.http.post(path).json()["id"]
+    with api.platform.database.write() as session:
+        session.execute(update(WebhookDelivery).values(created_at=WebhookDelivery.created_at - 31 * 86400))
+    fresh = api.http.post(path).json()["id"]
+    forget_old(api.platform.database)
+    left = {one["id"] for one in api.http.get("/v1/deliveries").json()["items"]}
+    assert left == {waiting, fresh}
+    assert old not in left
 
 
 def test_a_receiver_that_is_gone_is_not_asked_again(api: Any, receiver: Receiver, hooked: dict[str, Any]) -> None:
