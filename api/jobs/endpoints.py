@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy import select
@@ -50,14 +51,13 @@ def list_jobs(
     response_model=JobOut,
     responses={**FOUND, 304: {"description": "Nothing has changed since the answer with this `ETag`."}},
 )
-def get_job(job_id: Identifier, platform: PlatformDep, tenant: TenantDep, if_none_match: ETag = None) -> Response:
+async def get_job(job_id: Identifier, platform: PlatformDep, tenant: TenantDep, if_none_match: ETag = None) -> Response:
     """One job, with its attempts. With `If-None-Match`, 304 where it is as it was."""
     # The event first: what happens while the job is read makes the answer old, not wrong.
-    event = platform.answers.newest_event(job_id)
+    event = await platform.answers.newest_event(job_id)
     body = platform.answers.find(tenant, job_id, event)
     if body is None:
-        with platform.database.read() as session:
-            body = service.read(session, tenant, job_id).model_dump_json().encode()
+        body = await to_thread.run_sync(service.read_json, platform, tenant, job_id)
         platform.answers.keep(tenant, job_id, event, body)
     return service.answer(body, if_none_match)
 

@@ -6,11 +6,14 @@ it was made under; what others do to the job's place in the queue and its time l
 
 from __future__ import annotations
 
+import asyncio
+import random
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 
+from anyio import to_thread
 from sqlalchemy import bindparam, func, select
 
 from core.jobs.database import Database
@@ -18,13 +21,17 @@ from core.jobs.tables import Event
 
 KEPT_SECONDS = 5.0
 _KEPT_JOBS = 5_000
-_NEWEST = select(func.max(Event.id)).where(Event.job_id == bindparam("job"))
+_NEWEST = (
+    select(Event.job_id, func.max(Event.id).label("newest"))
+    .where(Event.job_id.in_(bindparam("jobs", expanding=True)))
+    .group_by(Event.job_id)
+)
 
 
 @dataclass(frozen=True)
 class _Given:
     event: int
-    at: float
+    until: float
     body: bytes
 
 
@@ -38,24 +45,53 @@ class RecentAnswers:
             self._engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._seconds = seconds
         self._lock = threading.Lock()
+        self._waiting: defaultdict[str, list[asyncio.Future[int]]] = defaultdict(list)
+        self._asking: asyncio.Task[None] | None = None
         self._given: OrderedDict[tuple[str, str], _Given] = OrderedDict()
 
-    def newest_event(self, job_id: str) -> int:
-        """Id of the job's newest event; 0 where there is no such job."""
+    async def newest_event(self, job_id: str) -> int:
+        """Id of the job's newest event; 0 where there is no such job.
+
+        Calls that come while a query is under way share the next one: the busier the process, the less each costs.
+        """
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[int] = loop.create_future()
+        self._waiting[job_id].append(told)
+        if self._asking is None or self._asking.done():
+            self._asking = loop.create_task(self._ask())
+        return await told
+
+    async def _ask(self) -> None:
+        while self._waiting:
+            asked, self._waiting = self._waiting, defaultdict(list)
+            try:
+                found = await to_thread.run_sync(self._newest, list(asked))
+            except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+                for told in (one for waiting in asked.values() for one in waiting if not one.done()):
+                    told.set_exception(error)
+                continue
+            for job_id, waiting in asked.items():
+                for told in waiting:
+                    if not told.done():  # its caller may have gone
+                        told.set_result(found.get(job_id, 0))
+
+    def _newest(self, job_ids: list[str]) -> dict[str, int]:
         with self._engine.connect() as connection:
-            return connection.scalar(_NEWEST, {"job": job_id}) or 0
+            return {row.job_id: row.newest for row in connection.execute(_NEWEST, {"jobs": job_ids})}
 
     def find(self, tenant: str, job_id: str, event: int) -> bytes | None:
         """The JSON that this tenant was given about its job, if it still holds."""
         given = self._given.get((tenant, job_id))
-        if given is None or given.event != event or time.monotonic() - given.at > self._seconds:
+        if given is None or given.event != event or time.monotonic() > given.until:
             return None
         return given.body
 
     def keep(self, tenant: str, job_id: str, event: int, body: bytes) -> None:
         """Remember what the tenant is told. `event` was the newest one before the job was read."""
         with self._lock:
-            self._given[tenant, job_id] = _Given(event, time.monotonic(), body)
+            # Answers that were given together must not end together: they would all be made again at once.
+            until = time.monotonic() + self._seconds * random.uniform(0.5, 1.0)  # noqa: S311 - guards nothing
+            self._given[tenant, job_id] = _Given(event, until, body)
             self._given.move_to_end((tenant, job_id))
             if len(self._given) > _KEPT_JOBS:
                 self._given.popitem(last=False)

@@ -37,6 +37,12 @@ def read(session: Session, tenant: str, job_id: str) -> JobOut:
     return describe(view_job(session, find(session, tenant, job_id)))
 
 
+def read_json(platform: Platform, tenant: str, job_id: str) -> bytes:
+    """The same as JSON, in a session of its own."""
+    with platform.database.read() as session:
+        return read(session, tenant, job_id).model_dump_json().encode()
+
+
 def cancel(session: Session, tenant: str, job_id: str) -> JobOut:
     """Ask the job to stop. See `core.jobs.lifecycle.cancel`."""
     find(session, tenant, job_id)
