@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -36,6 +37,7 @@ SETTINGS = {
     "LIKENESS_RETRY_SECONDS": "0.5",
     "LIKENESS_CHECKPOINT_SECONDS": "1",
 }
+_platforms = itertools.count()
 
 
 class Serving:
@@ -119,7 +121,10 @@ def platform_on(
     stack: Servers, database_url: str, folder: Path, command: Sequence[str] = TINY_SERVE, **more: str
 ) -> Iterator[OnServers]:
     """Run a platform on an empty database inside the block. `more`: environment variables of its processes."""
-    environment = {**stack.environment(), "LIKENESS_DATABASE_URL": database_url, **more}
+    # Queues of its own: a platform that runs beside it would take its messages, which costs seconds for each.
+    broker = stack.valkey.url.removesuffix("/0") + f"/{next(_platforms) % 16}"
+    own = {"LIKENESS_DATABASE_URL": database_url, "LIKENESS_BROKER_URL": broker}
+    environment = {**stack.environment(), **own, **more}
     serving = Serving(folder, environment, command)
     serving.start()
     database = Database(database_url)
