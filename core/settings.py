@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     quota_stored_bytes: int | None = Field(default=None, ge=0)
     quota_video_seconds: float | None = Field(default=None, ge=0)
     quota_live_jobs: int | None = Field(default=None, ge=0)
-    """What a tenant may use that has no quota of its own: bytes, seconds of video in 30 days, waiting or running jobs."""
+    """What a tenant without a quota of its own may use: bytes, seconds of video in 30 days, waiting or running jobs."""
 
     webhook_seconds: float = Field(default=1.0, gt=0)
     """How often messages that are due are looked for."""

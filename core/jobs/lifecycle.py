@@ -84,7 +84,7 @@ def release_waiting(session: Session, upload_id: str, max_attempts: int) -> None
 
 
 def release_consented(session: Session, consent_id: str, max_attempts: int) -> None:
-    """The consent is verified: queue the jobs that waited for it alone; those that wait for an upload go on doing so."""
+    """The consent is verified: queue the jobs that waited for it alone; who waits for an upload goes on doing so."""
     for job in session.scalars(select(Job).where(Job.awaiting_consent_id == consent_id)).all():
         if job.state == JobState.AWAITING_CONSENT:
             _queue_first(session, job, max_attempts, awaiting_consent_id=None)

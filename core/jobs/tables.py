@@ -116,7 +116,7 @@ class Job(Base):
     inputs: Mapped[dict[str, Any]]
     """What the stages need to know: object keys and options."""
     origin: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
-    """The request that asked for it and its trace (`core.telemetry`), so that the workers' logs and spans continue it."""
+    """The request that asked for it and its trace (`core.telemetry`): the workers' logs and spans continue it."""
     awaiting_upload_id: Mapped[str | None] = mapped_column(ForeignKey("upload.id"), index=True)
     awaiting_consent_id: Mapped[str | None] = mapped_column(_ID, index=True)
     """A consent that was not verified when the job was made. No foreign key: consents have a room of their own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -16,11 +17,16 @@ COMMON = ("-hide_banner", "-nostdin", "-nostats", "-filter_threads", "2", "-filt
 
 @cache
 def ffmpeg_path() -> str:
-    """Absolute path of the ffmpeg program that came with the installation.
+    """Absolute path of the ffmpeg program that came with the installation, or of the one that IMAGEIO_FFMPEG_EXE names.
 
     Raises:
         LikenessError: `ffmpeg_missing`.
     """
+    # The package's own function runs the program once to try it, and where that run is killed it finds none for as
+    # long as this process lives: a worker would then fail every job that it claims.
+    packaged = sorted((Path(imageio_ffmpeg.__file__).parent / "binaries").glob("ffmpeg-*"))
+    if "IMAGEIO_FFMPEG_EXE" not in os.environ and len(packaged) == 1 and os.access(packaged[0], os.X_OK):
+        return str(packaged[0].resolve())
     try:
         return str(Path(imageio_ffmpeg.get_ffmpeg_exe()).resolve())
     except RuntimeError as error:

@@ -166,7 +166,7 @@ def _stream(
                 picture = np.empty((*shape, 3), np.uint8)
                 got = process.read_into(picture.data.cast("B"))
                 if got < picture.nbytes:
-                    if last is None or wanted - number > _MAY_MISS or process.finish() != 0:
+                    if process.finish() != 0 or last is None or wanted - number > _MAY_MISS:
                         raise _ran_out(number, wanted)
                     picture = last.copy()
                 last = picture

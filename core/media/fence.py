@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from core.errors import LikenessError
+
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _STDERR_HEAD = 256 * 1024
 _STDERR_TAIL = 16 * 1024
@@ -47,6 +49,18 @@ class FenceError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(f"stopped: {reason}")
         self.reason = reason
+
+
+class ProcessKilledError(LikenessError):
+    """Someone else killed the process (the fence's limits use other signals): a machine out of memory, an operator.
+
+    What it worked on is not at fault.
+    """
+
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("process_killed", "The program that reads and writes media was killed.", "Try again.")
 
 
 @dataclass(frozen=True)
@@ -132,6 +146,7 @@ class FencedProcess:
 
         Raises:
             FenceError: it used up our patience.
+            ProcessKilledError: it was killed, and not by us.
         """
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -143,6 +158,8 @@ class FencedProcess:
             self._patience_s -= time.monotonic() - begun
         except subprocess.TimeoutExpired:
             raise FenceError("timeout") from None
+        if status == -signal.SIGKILL:
+            raise ProcessKilledError
         return status
 
     def kill(self) -> None:

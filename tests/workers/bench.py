@@ -20,7 +20,7 @@ from core.jobs.reaper import reap
 from core.jobs.storage_sweep import referenced_keys
 from core.jobs.tables import Identity, Job, Render, StageRun, Upload
 from core.settings import Settings, load_settings
-from core.storage import LocalStore
+from core.storage import LocalStore, ObjectStore
 from tests.workers.tiny_worker import TinyPipeline
 from workers.pipeline import Pipeline
 from workers.stage import StageRunner
@@ -30,14 +30,22 @@ class Bench:
     """A database, a store and one identity to make."""
 
     def __init__(self, folder: Path, clip: bytes = b"steps=2") -> None:
-        self.settings: Settings = load_settings(data_dir=folder / "data", max_attempts=2, retry_seconds=0.0)
-        self.database = Database(self.settings.database)
+        settings = load_settings(data_dir=folder / "data", max_attempts=2, retry_seconds=0.0)
+        self._open(settings, Database(settings.database), LocalStore(settings.objects_dir), folder)
+        self.identity, self.job = self.add_identity(clip)
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database, store: ObjectStore, folder: Path) -> Bench:
+        """A bench of these parts, with nothing to make yet."""
+        bench = cls.__new__(cls)
+        bench._open(settings, database, store, folder)
+        return bench
+
+    def _open(self, settings: Settings, database: Database, store: ObjectStore, folder: Path) -> None:
+        self.settings, self.database, self.store, self.folder = settings, database, store, folder
         self.database.migrate()
-        self.store = LocalStore(self.settings.objects_dir)
-        self.folder = folder
         with self.database.write() as session:
             self.tenant = create_tenant(session, "one")
-        self.identity, self.job = self.add_identity(clip)
 
     def upload(self, content: bytes, tenant: str) -> dict[str, str]:
         """Returns the file as a job's input."""
@@ -97,6 +105,29 @@ class Bench:
                 )
             )
         return render, job
+
+    def add_identity_with(self, bundle: Path) -> None:
+        """An identity whose bundle was made elsewhere: the one that `add_render` lets speak."""
+        sent, self.identity = self.upload(bundle.read_bytes(), self.tenant), new_id("idt")
+        with self.database.write() as session:
+            self.job = self.submit(session, JobKind.ADAPT, self.identity, self.tenant, {"video": sent, "options": {}})
+            session.add(
+                Identity(
+                    id=self.identity,
+                    tenant_id=self.tenant,
+                    name="one",
+                    upload_id=sent["upload"],
+                    job_id=self.job,
+                    profile="draft",
+                    umf="none",
+                    consent_id="cns_0",
+                    tags={},
+                    bundle_key=sent["key"],
+                    bundle_sha256=sent["sha256"],
+                )
+            )
+            session.flush()
+            lifecycle.cancel(session, self.job)
 
     @staticmethod
     def submit(session: Session, kind: JobKind, subject: str, tenant: str, inputs: dict[str, Any]) -> str:

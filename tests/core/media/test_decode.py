@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pytest
 
 from core.errors import InputRefusedError, UsageError
@@ -231,3 +232,12 @@ def test_real_clip_with_a_late_picture(clips: Path) -> None:
     first = list(decode_frames(path, probe(path), crop=None, size=64, count=6))
     assert (first[0] == first[1]).all() and (first[1] == first[2]).all()
     assert not (first[2] == first[3]).all()
+
+
+def test_a_killed_decoder_does_not_make_the_video_a_damaged_one(plain_video: Path) -> None:
+    pictures = decode_frames(plain_video, probe(plain_video), crop=None, size=512)
+    next(pictures)
+    for child in psutil.Process().children():
+        child.kill()
+    with pytest.raises(fence.ProcessKilledError):
+        list(pictures)

@@ -137,3 +137,11 @@ def test_dies_with_its_parent(how: signal.Signals, is_running: Running) -> None:
     parent.wait(10)
     parent.stdout.close()
     assert wait_until_gone(pid, is_running)
+
+
+def test_a_process_that_someone_else_killed_is_nobodys_fault() -> None:
+    with pytest.raises(fence.ProcessKilledError) as killed:
+        ask_python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert killed.value.retryable
+    with pytest.raises(FenceError):  # by the fence itself it is, as before
+        ask_python("while True: pass", Limits(wall_s=0.5))

@@ -46,9 +46,7 @@ def test_pieces_show_what_the_whole_shows(tmp_path: Path) -> None:
     run_ffmpeg("-f", "lavfi", "-i", f"sine=duration={COUNT / 25}", str(sound))
     whole = write(tmp_path / "whole.mp4", 0, COUNT)
     borders = [0, GROUP_FRAMES, 3 * GROUP_FRAMES, COUNT]
-    parts = [
-        write(tmp_path / f"it's {start}.mp4", start, stop) for start, stop in pairwise(borders)
-    ]
+    parts = [write(tmp_path / f"it's {start}.mp4", start, stop) for start, stop in pairwise(borders)]
     joined = tmp_path / "joined.mp4"
     join_films(parts, COUNT, joined, sound)
     assert np.array_equal(shown(joined), shown(whole))
