@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from core.splat import ssim
+from core.splat import photometric_loss
 
 SSIM_WEIGHT = 0.2
 ALPHA_WEIGHT = 1e-3
@@ -13,7 +13,7 @@ MOTION_WEIGHT = 1e-5
 
 def reconstruction(image: Tensor, target: Tensor) -> Tensor:
     """L1 + 0.2 (1 - SSIM) of two [3, H, W] pictures."""
-    return (image - target).abs().mean() + SSIM_WEIGHT * (1 - ssim(image, target))
+    return photometric_loss(image, target, SSIM_WEIGHT)
 
 
 def coverage(alpha: Tensor, inside: Tensor, care: Tensor | None = None) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from core.splat import encode_triplane, library, mlp, peer, rasterize, reference, ssim
+from core.splat import encode_triplane, library, mlp, peer, photometric_loss, rasterize, reference, ssim
 from core.splat.scene import benchmark_scene
 
 FORWARD_FLOPS = 34
@@ -192,7 +192,7 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
             geometry_channels=3,
         )
         rgb = drawn.image[:3]
-        loss = 0.8 * (rgb - target).abs().mean() + 0.2 * (1 - ssim(rgb, target, backend=backend))
+        loss = photometric_loss(rgb, target, 0.2, backend=backend)
         torch.autograd.backward(loss + 1e-3 * drawn.alpha.mean() + 1e-3 * drawn.image[3:].mean())
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)

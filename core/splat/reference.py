@@ -229,6 +229,12 @@ def composite(
     return behind * (1 - face[1]) + face[0]
 
 
+def photometric(image: Tensor, target: Tensor, l1_weight: float, ssim_weight: float) -> Tensor:
+    """What `core.splat.ssim` and `core.splat.photometric_loss` weigh: L1 and mean SSIM."""
+    distance = (image - target.detach()).abs().mean()
+    return l1_weight * distance + ssim_weight * ssim(image, target)
+
+
 def ssim(image: Tensor, target: Tensor) -> Tensor:
     """The contract of `core.splat.ssim`."""
     taps = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=torch.float64)

@@ -184,9 +184,10 @@ void compare(Random& random, Digest& digest) {
     const std::vector<float> target = random.many(image.size(), 0, 1);
     std::vector<float> gradient(image.size());
     const bool wanted = random.bits() % 4 != 0;
-    const double value = likeness_ssim(channels, height, width, image.data(), target.data(),
-                                       wanted ? gradient.data() : nullptr);
-    digest.add({static_cast<float>(value)}, "ssim"), digest.add(gradient, "ssim gradient");
+    const float l1_weight = random.uniform(0, 1), ssim_weight = random.uniform(-1, 1);
+    const double value = likeness_photometric(channels, height, width, image.data(), target.data(), l1_weight, ssim_weight,
+                                              wanted ? gradient.data() : nullptr);
+    digest.add({static_cast<float>(value)}, "comparison"), digest.add(gradient, "comparison's gradient");
 }
 
 void finish_frame(Random& random, Digest& digest) {

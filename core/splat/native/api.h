@@ -97,10 +97,11 @@ LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, con
                                               const float* output_gradient, float* const* weight_gradients,
                                               float* input_gradient);
 
-// --- SSIM ------------------------------------------------------------------------------------------------------------
-/// Mean SSIM of two [channels, height, width] pictures; gradient (same shape, or null) with respect to `image`.
-LIKENESS_EXPORT double likeness_ssim(int32_t channels, int32_t height, int32_t width, const float* image,
-                                     const float* target, float* gradient);
+// --- comparing pictures ----------------------------------------------------------------------------------------------
+/// l1_weight * mean |image - target| + ssim_weight * mean SSIM of two [channels, height, width] pictures; its gradient (same
+/// shape, or null) with respect to `image`. NaN where memory runs out.
+LIKENESS_EXPORT double likeness_photometric(int32_t channels, int32_t height, int32_t width, const float* image,
+                                            const float* target, float l1_weight, float ssim_weight, float* gradient);
 
 // --- a finished frame ------------------------------------------------------------------------------------------------
 /// Where points [count > 0, 3] fall: out = least x, least y, greatest x, greatest y in pixels, and the least depth, metres.

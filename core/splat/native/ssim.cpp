@@ -1,4 +1,5 @@
-// SSIM as 3D Gaussian splatting uses it: 11-pixel Gaussian window, sigma 1.5, zero padding; value and gradient in one call.
+// What a picture is compared by, L1 and SSIM, with its gradient in the same call. SSIM as 3D Gaussian splatting uses it:
+// 11-pixel Gaussian window, sigma 1.5, zero padding.
 //
 // The window is separable and symmetric: rows are blurred once into a ring of eleven, columns from the ring. Only the sum
 // of both variances is ever needed, so four maps are blurred and not five. The picture is cut into parts whose sums are
@@ -34,6 +35,20 @@ struct Window {
 };
 
 int padded_width(int width) { return (width + Fv::lanes - 1) / Fv::lanes * Fv::lanes; }
+
+/// Sum of |a - b| over at most one vector of `count` pixels.
+float absolute_sum(const float* a, const float* b, int count) {
+    float lanes[Fv::lanes] = {};
+    if (count >= Fv::lanes) {
+        const Fv d = Fv::load(a) - Fv::load(b);
+        max(d, Fv::all(0.0f) - d).store(lanes);
+    } else {
+        for (int i = 0; i < count; i++) lanes[i] = std::fabs(a[i] - b[i]);
+    }
+    float sum = 0.0f;
+    for (float lane : lanes) sum += lane;
+    return sum;
+}
 
 /// `in` points at column 0 and has at least RADIUS zeros before it and after the padded width.
 void blur_row(const Window& w, const float* in, float* out, int width) {
@@ -111,8 +126,9 @@ private:
 }  // namespace
 }  // namespace likeness
 
-LIKENESS_EXPORT double likeness_ssim(int32_t channels, int32_t height, int32_t width, const float* image,
-                                     const float* target, float* gradient) try {
+LIKENESS_EXPORT double likeness_photometric(int32_t channels, int32_t height, int32_t width, const float* image,
+                                            const float* target, float l1_weight, float ssim_weight,
+                                            float* gradient) try {
     using namespace likeness;
     static const Window window;
     const int64_t plane = static_cast<int64_t>(width) * height;
@@ -124,11 +140,12 @@ LIKENESS_EXPORT double likeness_ssim(int32_t channels, int32_t height, int32_t w
     float* d_maps = gradient ? derivatives.resize(static_cast<size_t>(derivative_plane) * 3) : nullptr;
     std::vector<double> sums(static_cast<size_t>(channels) * parts, 0.0);
     const double scale = 1.0 / (static_cast<double>(plane) * channels);
+    std::vector<double> distances(sums.size(), 0.0);
     const auto measure = [&](int channel, int number) {
         const Part part(number, width, height);
         const float *a = image + channel * plane, *b = target + channel * plane;
         Strip<4> strip(part, width, height);
-        double total = 0.0;
+        double total = 0.0, distance = 0.0;
         strip.run(
             window,
             [&](int y, int first, int past, float* const* rows) {
@@ -144,6 +161,9 @@ LIKENESS_EXPORT double likeness_ssim(int32_t channels, int32_t height, int32_t w
                 float* d = d_maps ? d_maps + static_cast<int64_t>(y) * stride + part.left : nullptr;
                 Fv row_sum = Fv::all(0.0f);
                 const int columns = part.right - part.left;
+                const int64_t row = static_cast<int64_t>(y) * width + part.left;
+                for (int x = 0; l1_weight != 0.0f && x < columns; x += Fv::lanes)
+                    distance += absolute_sum(a + row + x, b + row + x, columns - x);
                 for (int x = 0; x < columns; x += Fv::lanes) {
                     const Fv m1 = Fv::load(m[0] + x), m2 = Fv::load(m[1] + x);
                     const Fv mm = m1 * m2, squares = fma(m1, m1, m2 * m2);
@@ -171,6 +191,7 @@ LIKENESS_EXPORT double likeness_ssim(int32_t channels, int32_t height, int32_t w
                 for (float lane : lanes) total += lane;
             });
         sums[static_cast<size_t>(channel) * parts + number] = total;
+        distances[static_cast<size_t>(channel) * parts + number] = distance;
     };
     const auto differentiate = [&](int channel, int number) {
         const Part part(number, width, height);
@@ -185,11 +206,13 @@ LIKENESS_EXPORT double likeness_ssim(int32_t channels, int32_t height, int32_t w
             },
             [&](int y, const float* const* m) {
                 const int64_t row = channel * plane + static_cast<int64_t>(y) * width + part.left;
-                const float s = static_cast<float>(scale);
+                const float s = ssim_weight * static_cast<float>(scale), l1 = l1_weight * static_cast<float>(scale);
                 const float *a = image + row, *b = target + row;
                 float* out = gradient + row;
-                for (int x = 0; x < part.right - part.left; x++)
-                    out[x] = s * (m[0][x] + 2.0f * a[x] * m[1][x] + b[x] * m[2][x]);
+                for (int x = 0; x < part.right - part.left; x++) {
+                    const float sign = static_cast<float>(a[x] > b[x]) - static_cast<float>(a[x] < b[x]);
+                    out[x] = s * (m[0][x] + 2.0f * a[x] * m[1][x] + b[x] * m[2][x]) + l1 * sign;
+                }
             });
     };
     for (int channel = 0; channel < channels; channel++) {
@@ -197,9 +220,9 @@ LIKENESS_EXPORT double likeness_ssim(int32_t channels, int32_t height, int32_t w
         if (gradient)
             parallel_for(parts, 1, [&](int64_t number, int64_t) { differentiate(channel, static_cast<int>(number)); });
     }
-    double total = 0.0;
-    for (double sum : sums) total += sum;
-    return total * scale;
+    double similarity = 0.0, distance = 0.0;
+    for (size_t i = 0; i < sums.size(); i++) similarity += sums[i], distance += distances[i];
+    return (ssim_weight * similarity + l1_weight * distance) * scale;
 } catch (const std::bad_alloc&) {
     return std::nan("");
 }

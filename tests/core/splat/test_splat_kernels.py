@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.splat import encode_triplane, mlp, ssim
+from core.splat import encode_triplane, mlp, photometric_loss, ssim
 from core.splat.reference import growth_resolutions
 
 TOLERANCE = 2e-5
@@ -93,7 +93,7 @@ def test_network_without_rows_is_empty_and_differentiable() -> None:
     assert not weights[0].grad.any()
 
 
-@pytest.mark.parametrize("shape", [(3, 40, 40), (1, 1, 1), (3, 5, 90), (2, 70, 13)])
+@pytest.mark.parametrize("shape", [(3, 40, 40), (1, 1, 1), (3, 5, 90), (2, 70, 13), (2, 131, 261)])
 def test_similarity_agrees_with_float64(isa: str, shape: tuple[int, int, int]) -> None:
     generator = torch.Generator().manual_seed(shape[1])
     target = torch.rand(shape, generator=generator)
@@ -104,6 +104,23 @@ def test_similarity_agrees_with_float64(isa: str, shape: tuple[int, int, int]) -
     (3 * exact).backward()
     assert abs(value.item() - exact.item()) < 1e-6
     assert relative(found.grad, truth.grad) < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 40), (1, 2, 1), (2, 131, 261)])
+def test_the_loss_agrees_with_float64(isa: str, shape: tuple[int, int, int]) -> None:
+    generator = torch.Generator().manual_seed(shape[1])
+    target = torch.rand(shape, generator=generator)
+    image = (target + 0.2 * torch.randn(shape, generator=generator)).clamp(0, 1)
+    image[0, 0] = target[0, 0]  # where both are equal, L1 has no slope
+    found, truth = image.clone().requires_grad_(), image.double().requires_grad_()
+    exact = (truth - target.double()).abs().mean() + 0.2 * (1 - ssim(truth, target.double(), backend="torch"))
+    value = photometric_loss(found, target, 0.2)
+    value.backward()
+    exact.backward()
+    assert abs(value.item() - exact.item()) < 1e-6
+    assert relative(found.grad, truth.grad) < 1e-4
+    in_torch = photometric_loss(image.double(), target.double(), 0.2, backend="torch")
+    assert abs(in_torch.item() - exact.item()) < 1e-12
 
 
 def test_similarity_away_from_the_border_is_that_of_scikit_image() -> None:
