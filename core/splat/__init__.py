@@ -2,8 +2,8 @@
 
 The surface: `rasterize`, `view_colors`, `encode_triplane`, `mlp`, `photometric_loss` and `ssim`; for finished frames
 `mlp_from`, `bounds` and `composite`. Each runs on the native library where one loads and on a plain torch reference
-otherwise; the reference is also the tests' oracle. `core.splat.cuda` has `rasterize` and `encode_triplane` on CUDA. This
-room knows Gaussians, grids and pictures; it must not know of heads, speech or training schedules.
+otherwise, which is also the tests' oracle. `core.splat.cuda` has `rasterize` and `encode_triplane` on CUDA. This room
+knows Gaussians, grids and pictures; it must not know of heads, speech or training schedules.
 """
 
 from core.splat.composite import Bounds, Layer, bounds, composite

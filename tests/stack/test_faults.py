@@ -22,6 +22,8 @@ from tests.stack.platform_on_servers import OnServers, platform_on
 from tests.stack.unreliable_proxy import unreliable_proxy
 from tests.workers.running_platform import LONG_FACE, wait_for
 
+pytestmark = pytest.mark.installation
+
 OUTAGE_SECONDS = float(os.environ.get("LIKENESS_TEST_OUTAGE_SECONDS", "4"))
 
 

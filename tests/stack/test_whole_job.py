@@ -9,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from cli.services import Servers
 from core.media.probe import probe
 from core.sample import Sample
 from tests.stack.platform_on_servers import REAL_SERVE, platform_on
+
+pytestmark = pytest.mark.installation
 
 
 def test_a_clip_becomes_an_avatar_that_speaks(
