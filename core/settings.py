@@ -88,8 +88,6 @@ class Settings(BaseSettings):
     Some seconds less than what stops the worker by force: the supervisor (6 s), or a container's grace."""
     worker_silent_seconds: float = Field(default=120.0, gt=0)
     """A worker that claimed nothing for so long while work waited for it is not well (`likeness worker --check`)."""
-    worker_gpus: str = "auto"
-    """Indices of the GPUs that get a worker process each, such as `0,1`; `auto`: all that CUDA shows; empty: none."""
     retry_seconds: float = Field(default=5.0, ge=0)
     """Pause before a stage that failed for a passing reason is tried again; doubles with each attempt."""
     checkpoint_seconds: float = Field(default=180.0, gt=0)

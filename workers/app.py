@@ -24,13 +24,15 @@ from core.settings import Settings
 from core.storage import open_store
 from core.telemetry import start_tracing
 from workers.lifeline import end_with_parent
-from workers.liveness import mark, mark_path, worker_name
+from workers.liveness import mark, mark_path, watch_over, worker_name
 from workers.logs import configure_logs
 from workers.metrics import serve_metrics
 from workers.pipeline import LoadPipeline
 from workers.stage import StageRunner
 
 TASK = "likeness.run_stage"
+CUDA = Path("/proc/driver/nvidia/gpus")
+"""There where an NVIDIA card is: its memory comes back only with the end of the process that used it."""
 SUPERVISED_VARIABLE = "LIKENESS_WORKER_SUPERVISED"
 """The supervisor's process id: its worker ends with it."""
 REPLACED = 75
@@ -53,7 +55,8 @@ def create_celery(settings: Settings) -> Celery:
         task_create_missing_queues=True,
         **_one_message_at_a_time(settings),
         worker_concurrency=settings.worker_concurrency,
-        worker_max_tasks_per_child=settings.worker_stages_per_process,
+        worker_max_tasks_per_child=1 if CUDA.exists() else settings.worker_stages_per_process,
+        worker_lost_wait=1.0,  # for the result of a process that died: there is none that counts
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
@@ -129,6 +132,7 @@ def run_worker(settings: Settings, queues: Sequence[str], load_pipeline: LoadPip
         without_heartbeat=True,
         quiet=True,
     )
+    watch_over(settings, name, queues, lambda: _leave(REPLACED))
     try:
         worker.start()
     except SystemExit as ended:

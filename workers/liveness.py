@@ -9,21 +9,29 @@ from __future__ import annotations
 import os
 import re
 import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import LikenessError
 from core.jobs.claims import waiting_since
 from core.jobs.database import Database
 from core.settings import Settings
 
+CHECKS_PER_SILENCE = 6
 NAME_VARIABLE = "LIKENESS_WORKER_NAME"
 
 
 def worker_name() -> str:
     """Name of the worker of this machine or container: what LIKENESS_WORKER_NAME says, else the host's."""
     return os.environ.get(NAME_VARIABLE) or f"worker-{socket.gethostname()}"
+
+
+_log = structlog.get_logger(__name__)
 
 
 class WorkerSilentError(LikenessError):
@@ -59,3 +67,29 @@ def check_worker(settings: Settings, database: Database, name: str, queues: Sequ
             f"A stage has waited for {waited:.0f} s, and worker {name} has not asked for it.",
             "Restart the worker: it has lost the message broker or the database.",
         )
+
+
+def watch_over(settings: Settings, name: str, queues: Sequence[str], give_up: Callable[[], None]) -> None:
+    """Check this worker from a thread, for ever; call `give_up` when it lets work wait.
+
+    A pool process that is killed while it waits for work takes the pool's lock with it (billiard 4.3, transports
+    without an event loop): its successors hear nothing, and nothing of this shows in the process that started them.
+    """
+
+    def watch() -> None:
+        while True:
+            time.sleep(settings.worker_silent_seconds / CHECKS_PER_SILENCE)
+            # Opened for each check and closed again: a pool process must not inherit the connection.
+            database = Database(settings.database)
+            try:
+                check_worker(settings, database, name, queues)
+            except WorkerSilentError as silent:
+                _log.error("worker gives itself up", why=silent.message)
+                give_up()
+                return
+            except SQLAlchemyError:
+                _log.warning("worker not checked: the database does not answer")
+            finally:
+                database.close()
+
+    threading.Thread(target=watch, name="liveness", daemon=True).start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,13 @@ from core.settings import Settings
 from likeness_client import Client
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMINGS = {"lease_seconds": 3.0, "heartbeat_seconds": 0.3, "reaper_seconds": 0.3, "max_attempts": 2}
+TIMINGS = {
+    "lease_seconds": 3.0,
+    "heartbeat_seconds": 0.3,
+    "reaper_seconds": 0.3,
+    "rehint_seconds": 3.0,
+    "max_attempts": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,9 @@ class Running:
     api_key: str
 
     def clip(self, **options: object) -> Path:
-        """A tiny 'video': the text that tells the tiny pipeline what to do."""
+        """A tiny 'video': the text that tells the tiny pipeline what to do; no two are the same."""
         path = self.folder / "clip.mp4"
+        options["nonce"] = uuid.uuid4().hex
         path.write_text(" ".join(f"{name}={value}" for name, value in options.items()))
         return path
 

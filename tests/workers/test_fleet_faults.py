@@ -169,6 +169,23 @@ def test_a_stage_that_does_not_hear_is_handed_back_when_its_worker_stops(bench: 
         fleet.workers[0].process.wait(timeout=30)
 
 
+def test_a_worker_whose_idle_process_is_killed_gives_itself_up_rather_than_hear_nothing(bench: Bench) -> None:
+    bench.settings = bench.settings.model_copy(update={"worker_silent_seconds": 3.0})
+    with fleet_of(bench, "one") as fleet:
+        wait_until(lambda: bench.job_row().finished_at is not None, "the first job to end")
+        for process in fleet.workers[0].children():
+            process.kill()
+        identity, job = bench.add_identity(b"steps=2")
+        check_done_once(bench, identity, job, all_steps(2, 2), doubles=0)
+        assert fleet.workers[0].starts > 1
+
+
+def test_the_process_that_starts_others_never_loads_torch() -> None:
+    """So that CUDA works in those that it forks, and they share no torch thread."""
+    code = "import sys, cli.worker, workers.app, workers.pipeline; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
+
+
 def test_a_worker_that_claims_is_well_and_one_that_lets_work_wait_is_not(bench: Bench) -> None:
     bench.settings = bench.settings.model_copy(update={"worker_silent_seconds": 1.5})
     command = [sys.executable, "-m", "cli.worker", "--check"]
