@@ -102,7 +102,7 @@ class VideoWriter:
         """Append one frame, uint8 [height, width, 3] sRGB.
 
         Raises:
-            LikenessError: `encode_failed`, with what the encoder said.
+            LikenessError: `encode_failed`, with what the encoder said; `process_killed` where something killed it.
         """
         if frame.shape != self._shape or frame.dtype != np.uint8:
             raise ValueError(f"frame {frame.dtype} {frame.shape}, expected uint8 {self._shape}")

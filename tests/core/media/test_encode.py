@@ -106,13 +106,13 @@ def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     assert probe_picture(path).frame_count == 3
 
 
-def test_a_dead_encoder_is_reported(tmp_path: Path) -> None:
+def test_a_killed_encoder_is_reported_as_worth_another_try(tmp_path: Path) -> None:
     with pytest.raises(LikenessError) as caught, VideoWriter(tmp_path / "v.mp4", WIDTH, 128) as writer:
         assert writer._process is not None
         writer._process._process.kill()
         for number in range(200):
             writer.write(coded(number))
-    assert caught.value.code == "encode_failed"
+    assert (caught.value.code, caught.value.retryable) == ("process_killed", True)
     assert list(tmp_path.iterdir()) == []
 
 
