@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import resource
-import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -110,7 +109,6 @@ def _run_stage(
             write_plan(plan_clip(video, wanted, context), planned)
     elif stage == "preprocess":
         if not (work.clip / "clip.json").exists():
-            shutil.rmtree(work.clip, ignore_errors=True)
             build_clip(video, work.clip, wanted, context, read_plan(planned, video))
     elif stage == "adapt-face":
         learn_face(work, chosen, find_umf(options.umf), options.seed, context)

@@ -1,15 +1,14 @@
 """The stage that turns a video into a Clip folder: read, follow the face, track, parse, listen.
 
-Frames and labels are streamed to their files; what stays in memory is landmarks and sound. Knows every part of this
-room and nothing of what is learned from the clip.
+Frames and labels are streamed to their files and worked on in segments, by as many threads as there are cores; what
+stays in memory is landmarks and sound. A build that was cut off goes on from the segments that it had finished, to the
+very same clip. Knows every part of this room and nothing of what is learned from the clip.
 """
 
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,57 +16,77 @@ import numpy.typing as npt
 
 from core.camera import Camera
 from core.clip.expression import calibrated_expression, expression_range, raw_expression
-from core.clip.intake import FRAME_SAMPLES, ClipOptions, Plan, plan_clip
+from core.clip.intake import FRAME_SAMPLES, STAGE, ClipOptions, Plan, plan_clip
 from core.clip.lag import Lag, measure_lag
-from core.clip.landmarks import LANDMARKS, Landmarker, mouth_opening
-from core.clip.layout import SPEECH_MARGIN, Clip, Reference
-from core.clip.parsing import KEY_FRAMES, fit_parsing, parse_frame
+from core.clip.landmarks import mouth_opening
+from core.clip.layout import SPEECH_MARGIN, WORKING_SIDE, Clip, Reference
+from core.clip.parallel import Spares, Tick, ahead, attend, awaited, beside, in_order
+from core.clip.parsing import KEY_FRAMES, ParsingModel, fit_parsing, parse_frame
 from core.clip.person import PersonSegmenter
+from core.clip.picture_file import PictureFile
 from core.clip.plate import background_plate
 from core.clip.scaling import scaled_labels, scaled_picture
+from core.clip.sighting import Sighting, check_sighting, film_start, follow_face, segments
 from core.clip.speech import SPEECH_DIMENSION, encode_speech, reduce_speech
-from core.clip.tracking import FOCAL_AT_512, Track, short_gaps, track_head
-from core.errors import InputRefusedError
+from core.clip.stage_clock import StageClock
+from core.clip.tracking import FOCAL_AT_512, Track, track_head
+from core.clip.unfinished import Unfinished
 from core.media import SPEECH_RATE_HZ, decode_frames
 from core.progress import StageContext
 
-STAGE = "preprocess"
-WORKING_SIDE = 512
-"""Landmarks, poses and labels are found at this size, whatever the clip's own."""
+__all__ = [
+    "STAGE", "WORKING_SIDE", "Sighting", "applied_lag", "build_clip", "check_sighting", "clip_speech", "follow_face",
+    "measure_sighting_lag",
+]  # fmt: skip
+
 _PLATE_FRAMES = 40
-_LEAST_SEEN = 0.5
-_BORDER_PX = 6.0
-_MOST_OUTSIDE = 0.4
 _STEP_SAMPLES = FRAME_SAMPLES // 2
 _SPEECH_CONTEXT = 100
 """Steps beyond the margin that the encoder hears too."""
+_PLANNED, _READ, _TRACKED, _PARSED, _HEARD = 0.15, 0.45, 0.5, 0.88, 0.9
+"""How much of the stage is done after each of its parts."""
 
 Picture = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Sighting:
-    """The face in T frames."""
+class _Progress:
+    """Reports to a context as the build goes on; `tick` looks at its cancel flag, and says that we are alive."""
 
-    landmarks: npt.NDArray[np.float32]
-    """[T, 478, 3] pixels at 512; where nothing was seen, those of the nearest frame."""
-    blendshapes: npt.NDArray[np.float32]
-    """[T, 52]"""
-    seen: npt.NDArray[np.bool_]
-    """[T]"""
+    def __init__(self, context: StageContext) -> None:
+        self._context = context
+        self._done = 0.0
+
+    def tick(self) -> None:
+        self._context.check()
+        self._context.report(STAGE, self._done)
+
+    def at(self, done: float) -> None:
+        """So much is done, 0..1."""
+        self._done = max(self._done, done)
+        self.tick()
+
+    def between(self, before: float, after: float, share: float) -> None:
+        """`share` of the way from `before` to `after`; the next tick reports it."""
+        self._done = max(self._done, before + (after - before) * share)
 
 
 def build_clip(
-    video: Path, folder: Path, options: ClipOptions, context: StageContext, plan: Plan | None = None
+    video: Path,
+    folder: Path,
+    options: ClipOptions,
+    context: StageContext,
+    plan: Plan | None = None,
+    clock: StageClock | None = None,
 ) -> Clip:
-    """Make the clip's folder from a video file.
+    """Make the clip's folder from a video file, or go on with it where an earlier call was cut off.
 
     Args:
         video: any video that `core.media.probe` accepts, with one person in it.
-        folder: made here; `clip.json` is written last.
+        folder: made here; `clip.json` is written last. What another build left in it is removed.
         options: which part, at which size.
-        context: progress is reported as stage `preprocess`.
+        context: progress is reported as stage `preprocess`, and the cancel flag is looked at, several times a second.
         plan: what `plan_clip` decided about this video with these options; None asks it here.
+        clock: is told how long each part takes.
 
     Raises:
         InputRefusedError: `no_face`, `several_faces`, `face_too_small`, `face_leaves_frame`, `clip_too_short`,
@@ -75,30 +94,33 @@ def build_clip(
         MissingModelError: a model file is not on this machine.
         CancelledError: as the context says.
     """
-    context.report(STAGE, 0.0)
-    plan = plan or plan_clip(video, options, context)
-    context.report(STAGE, 0.15)
-    folder.mkdir(parents=True, exist_ok=True)
-    working = folder / ("frames.npy" if options.size == WORKING_SIDE else "frames.partial.npy")
-    frames = _array_file(working, (plan.count, WORKING_SIDE, WORKING_SIDE, 3))
-    sighting = _read_frames(plan, frames, context)
-    check_sighting(sighting, plan)
-    camera = Camera.centred(options.reference.focal if options.reference else FOCAL_AT_512, WORKING_SIDE)
-    known_points = options.reference.rigid_points if options.reference else None
-    track = track_head(sighting.landmarks, sighting.seen, camera, known_points)
-    context.report(STAGE, 0.5)
-    labels = _array_file(folder / "labels.npy", (plan.count, options.size, options.size))
-    plate = _parse(frames, labels, sighting, context)
-    if options.size != WORKING_SIDE:
-        _resize_frames(frames, folder / "frames.npy", options.size)
-        plate = scaled_picture(plate, options.size)
-        working.unlink()
-    context.report(STAGE, 0.9)
-    speech = clip_speech(plan.audio, plan.start, plan.count)
-    _write_sound(folder / "audio.wav", plan)
-    clip = _assemble(folder, plan, options, camera, track, sighting, plate, speech)
-    clip.save()
-    context.report(STAGE, 1.0)
+    timed = clock or StageClock()
+    progress = _Progress(context)
+    progress.at(0.0)
+    chosen = plan or plan_clip(video, options, context, timed)
+    progress.at(_PLANNED)
+    with Unfinished(folder, chosen, options) as work:
+        hearing = beside(lambda: _hear(chosen, work, timed))
+        with timed.part("frames, landmarks"):
+            sighting = _read_frames(chosen, work, progress)
+        progress.at(_READ)
+        check_sighting(sighting, chosen)
+        camera = Camera.centred(options.reference.focal if options.reference else FOCAL_AT_512, WORKING_SIDE)
+        known_points = options.reference.rigid_points if options.reference else None
+        with timed.part("tracking"):
+            track = attend(lambda: track_head(sighting.landmarks, sighting.seen, camera, known_points), progress.tick)
+        progress.at(_TRACKED)
+        with timed.part("labels"):
+            _parse(work, sighting, progress)
+        with timed.part("plate"):
+            plate = attend(lambda: _plate(work), progress.tick)
+        with timed.part("rest"):
+            plate = _resized(folder, work, plate, options.size, progress)
+            speech = awaited(hearing, progress.tick)
+            _write_sound(folder / "audio.wav", chosen)
+            _assemble(folder, chosen, options, camera, track, sighting, plate, speech).save()
+            work.remove()
+    progress.at(1.0)
     return Clip.load(folder)
 
 
@@ -147,101 +169,93 @@ def applied_lag(lag: Lag) -> int:
     return lag.frames if lag.sure else 0
 
 
-def _array_file(path: Path, shape: tuple[int, ...]) -> Picture:
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+def _read_frames(plan: Plan, work: Unfinished, progress: _Progress) -> Sighting:
+    """Stream the crop into `work.frames` and look for the face in each, but for what is there already."""
+    known = work.sightings()
+    start = min(film_start(known), plan.count)
 
-
-def _read_frames(plan: Plan, frames: Picture, context: StageContext) -> Sighting:
-    """Stream the crop into `frames` and look for the face in each."""
-
-    def pictures() -> Iterator[Picture]:
-        stream = decode_frames(
-            plan.video, plan.info, crop=plan.crop, size=WORKING_SIDE, start_frame=plan.start, count=plan.count
+    def pictures() -> Generator[Picture, None, None]:
+        yield from decode_frames(
+            plan.video,
+            plan.info,
+            crop=plan.crop,
+            size=WORKING_SIDE,
+            start_frame=plan.start + start,
+            count=plan.count - start,
         )
-        for number, picture in enumerate(stream):
-            frames[number] = picture
-            if number % 10 == 0:
-                context.check()
-                context.report(STAGE, 0.15 + 0.3 * number / plan.count)
+
+    def written(stream: Iterator[Picture]) -> Iterator[Picture]:
+        for number, picture in enumerate(stream, start):
+            work.frames[number] = picture
+            progress.between(_PLANNED, _READ, number / plan.count)
             yield picture
 
-    return follow_face(pictures(), plan.count)
+    if len(known) == len(segments(plan.count)):
+        return follow_face((), plan.count, progress.tick, known)
+    with ahead(pictures, progress.tick) as stream:
+        return follow_face(written(stream), plan.count, progress.tick, known, work.keep_sighting)
 
 
-def follow_face(pictures: Iterator[Picture], count: int) -> Sighting:
-    """Landmarks of the largest face in each of `count` pictures of one film.
+def _parse(work: Unfinished, sighting: Sighting, progress: _Progress) -> None:
+    """Fill `work.labels`, but for the segments that are there already."""
+    whole, done = segments(len(work.frames)), work.labelled()
+    if len(done) == len(whole):
+        return
+    segmenters = Spares(PersonSegmenter)
+    model = attend(lambda: _parsing_model(work.frames, sighting, segmenters), progress.tick)
 
-    Raises:
-        InputRefusedError: `no_face` where none of them shows one.
-    """
-    landmarks = np.zeros((count, LANDMARKS, 3), np.float32)
-    blendshapes = np.zeros((count, 52), np.float32)
-    seen = np.zeros(count, np.bool_)
-    with closing(Landmarker(tracking=True)) as landmarker:
-        for number, picture in enumerate(pictures):
-            faces = landmarker.detect(picture)
-            if faces:
-                landmarks[number], blendshapes[number], seen[number] = faces[0].landmarks, faces[0].blendshapes, True
-    if not seen.any():
-        raise _no_face("No face is seen in this part of the clip.")
-    found = np.nonzero(seen)[0]
-    nearest = found[np.abs(np.arange(count)[:, None] - found[None]).argmin(1)]
-    return Sighting(landmarks[nearest], blendshapes[nearest], seen)
+    def label(number: int, pulse: Tick) -> int:
+        with segmenters.lent() as segmenter:
+            for frame in whole[number]:
+                pulse()
+                work.labels[frame] = parse_frame(model, work.frames[frame], sighting.landmarks[frame], segmenter)
+        return number
 
-
-def check_sighting(sighting: Sighting, plan: Plan) -> None:
-    """Refuse a clip whose face is away, or out of the picture, too often.
-
-    Raises:
-        InputRefusedError: `no_face`, `face_leaves_frame`.
-    """
-    lost = ~(sighting.seen | short_gaps(sighting.seen))
-    if sighting.seen.mean() < _LEAST_SEEN:
-        raise _no_face(f"A face is seen in {100 * sighting.seen.mean():.0f} % of the frames.")
-    left, top, side = plan.crop
-    unit = side / WORKING_SIDE
-    points = sighting.landmarks[..., :2] * unit + np.array([left, top], np.float32)
-    margin = _BORDER_PX * unit
-    beyond = (points < -margin) | (points > np.array([plan.info.width, plan.info.height]) + margin)
-    outside = beyond.any((1, 2)) & sighting.seen
-    if (outside | lost).mean() > _MOST_OUTSIDE:
-        raise InputRefusedError(
-            "face_leaves_frame",
-            f"The face reaches over the picture's border in {100 * (outside | lost).mean():.0f} % of the frames.",
-            "Film from further away, so that head and shoulders stay in the picture.",
-        )
+    waiting = [number for number in range(len(whole)) if number not in done]
+    for place, number in enumerate(in_order(waiting, label, progress.tick), 1):
+        work.keep_labelled(number)
+        progress.between(_TRACKED, _PARSED, place / len(waiting))
 
 
-def _no_face(message: str) -> InputRefusedError:
-    return InputRefusedError(
-        "no_face", message, "Use a clip in which one person looks toward the camera, the face lit and not covered."
-    )
-
-
-def _parse(frames: Picture, labels: Picture, sighting: Sighting, context: StageContext) -> Picture:
-    """Fill `labels` (of the clip's own size) and return the background plate at the working size."""
+def _parsing_model(frames: PictureFile, sighting: Sighting, segmenters: Spares[PersonSegmenter]) -> ParsingModel:
     found = np.nonzero(sighting.seen)[0]
     keys = found[np.linspace(0, len(found) - 1, min(KEY_FRAMES, len(found))).round().astype(int)]
-    segmenter = PersonSegmenter()
-    model = fit_parsing([frames[key] for key in keys], [sighting.landmarks[key] for key in keys], segmenter)
-    size = labels.shape[1]
-    apart = max(1, len(frames) // _PLATE_FRAMES)
-    shown: list[tuple[Picture, Picture]] = []
-    for number in range(len(frames)):
-        found_labels = parse_frame(model, frames[number], sighting.landmarks[number], segmenter)
-        if number % apart == 0:
-            shown.append((frames[number], found_labels))
-        labels[number] = scaled_labels(found_labels, size)
-        if number % 10 == 0:
-            context.check()
-            context.report(STAGE, 0.5 + 0.38 * number / len(frames))
-    return background_plate(shown)[0]
+    with segmenters.lent() as segmenter:
+        return fit_parsing([frames[int(key)] for key in keys], [sighting.landmarks[key] for key in keys], segmenter)
 
 
-def _resize_frames(frames: Picture, path: Path, size: int) -> None:
-    resized = _array_file(path, (len(frames), size, size, 3))
-    for number in range(len(frames)):
-        resized[number] = scaled_picture(frames[number], size)
+def _plate(work: Unfinished) -> Picture:
+    """The background plate at the working size."""
+    apart = max(1, len(work.frames) // _PLATE_FRAMES)
+    return background_plate((work.frames[number], work.labels[number]) for number in range(0, len(work.frames), apart))[
+        0
+    ]
+
+
+def _resized(folder: Path, work: Unfinished, plate: Picture, size: int, progress: _Progress) -> Picture:
+    """Write frames and labels at the clip's size, where that is not the working size, and return the plate in it."""
+    if size == WORKING_SIDE:
+        return plate
+    count = len(work.frames)
+    with (
+        PictureFile(folder / "frames.npy", count, (size, size, 3)) as frames,
+        PictureFile(folder / "labels.npy", count, (size, size)) as labels,
+    ):
+        for number in range(count):
+            frames[number] = scaled_picture(work.frames[number], size)
+            labels[number] = scaled_labels(work.labels[number], size)
+            progress.between(_PARSED, _HEARD, number / count)
+            progress.tick()
+    return scaled_picture(plate, size)
+
+
+def _hear(plan: Plan, work: Unfinished, clock: StageClock) -> npt.NDArray[np.float32]:
+    features = work.speech()
+    if features is None:
+        with clock.part("speech, beside the pictures"):
+            features = clip_speech(plan.audio, plan.start, plan.count)
+        work.keep_speech(features)
+    return features
 
 
 def clip_speech(audio: npt.NDArray[np.float32], start: int, count: int) -> npt.NDArray[np.float32]:

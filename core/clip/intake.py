@@ -5,6 +5,7 @@ Cheap checks come first, and every refusal says what to do. Looks at a few frame
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import numpy.typing as npt
 
 from core.clip.landmarks import CHIN, FOREHEAD, Face, Landmarker
 from core.clip.layout import FPS, Reference
+from core.clip.parallel import Tick, ahead, attend
+from core.clip.stage_clock import StageClock
 from core.errors import InputRefusedError, UsageError
 from core.media import (
     SPEECH_RATE_HZ,
@@ -20,6 +23,7 @@ from core.media import (
     Shot,
     check_speech_level,
     decode_audio,
+    decode_chosen,
     decode_frames_full,
     find_shots,
     longest_shot,
@@ -28,6 +32,7 @@ from core.media import (
 )
 from core.progress import StageContext
 
+STAGE = "preprocess"
 FRAME_SAMPLES = SPEECH_RATE_HZ // FPS
 """Samples of sound in one frame's time."""
 SAMPLES = 9
@@ -79,27 +84,55 @@ class Plan:
     """Median height of the face mesh in source pixels."""
     warnings: list[dict[str, str]]
 
+    @property
+    def jumps(self) -> tuple[int, ...]:
+        """Frames of the chosen part, counted from its first, at which the picture jumps: nothing moves across them."""
+        return tuple(jump - self.start for jump in self.shot.jumps if self.start < jump < self.start + self.count)
 
-def plan_clip(video: Path, options: ClipOptions, context: StageContext) -> Plan:
+
+def plan_clip(video: Path, options: ClipOptions, context: StageContext, clock: StageClock | None = None) -> Plan:
     """Choose shot, frames and crop.
+
+    Args:
+        video: any file.
+        options: which part of it is wanted.
+        context: progress is reported as the first seventh of stage `preprocess`.
+        clock: is told how long each part takes.
 
     Raises:
         UsageError: `start_beyond_shot`; and those of `core.media.probe`.
         InputRefusedError: `no_audio`, `audio_silent`, `clip_too_short`, `no_face`, `several_faces`, `face_too_small`;
             and those of `core.media`.
+        CancelledError: as the context says.
     """
-    info = probe(video)
-    audio = decode_audio(video, origin_s=info.origin_s)
+    timed = clock or StageClock()
+    done = 0.0
+
+    def tick() -> None:
+        context.check()
+        context.report(STAGE, done)
+
+    with timed.part("probe, sound"):
+        info = attend(lambda: probe(video), tick)
+        done = 0.02
+        audio = attend(lambda: decode_audio(video, origin_s=info.origin_s), tick)
     check_speech_level(audio)
     if info.duration_s < _SHORTEST_S:
         raise _too_short(info.duration_s)
-    context.check()
-    shots = find_shots(decode_frames_full(video, info, _THUMB_SIDE))
+
+    def thumbs(stream: Iterator[npt.NDArray[np.uint8]]) -> Iterator[npt.NDArray[np.uint8]]:
+        nonlocal done
+        for number, picture in enumerate(stream):
+            done = 0.03 + 0.07 * number / info.frame_count
+            yield picture
+
+    with timed.part("shots"), ahead(lambda: decode_frames_full(video, info, _THUMB_SIDE), tick) as stream:
+        shots = find_shots(thumbs(stream))
     shot = longest_shot(shots)
     start, count = choose_frames(shot, options)
     check_speech_level(audio[start * FRAME_SAMPLES : (start + count) * FRAME_SAMPLES])
-    context.check()
-    faces, height = _sample_faces(video, info, start, count)
+    with timed.part("look"):
+        faces, height = _sample_faces(video, info, start, count, tick)
     crop, face_px, warnings = _judge(faces, height, info)
     if options.reference is not None:
         crop = options.reference.crop
@@ -138,15 +171,14 @@ def _too_short(seconds: float) -> InputRefusedError:
     )
 
 
-def _sample_faces(video: Path, info: MediaInfo, start: int, count: int) -> tuple[list[list[Face]], int]:
+def _sample_faces(video: Path, info: MediaInfo, start: int, count: int, tick: Tick) -> tuple[list[list[Face]], int]:
     """Up to two faces of some frames in whole pictures, and those pictures' height."""
-    wanted = set(np.linspace(0, count - 1, min(SAMPLES, count)).round().astype(int).tolist())
-    found: list[list[Face]] = []
-    with Landmarker(max_faces=2) as landmarker:
-        pictures = decode_frames_full(video, info, _LOOK_SIDE, start_frame=start, count=count)
-        for number, picture in enumerate(pictures):
-            if number in wanted:
-                found.append(landmarker.detect(picture) or _search_squares(landmarker, picture))
+    wanted = np.unique(np.linspace(start, start + count - 1, min(SAMPLES, count)).round().astype(int)).tolist()
+    with (
+        Landmarker(max_faces=2) as landmarker,
+        ahead(lambda: decode_chosen(video, info, _LOOK_SIDE, wanted), tick) as pictures,
+    ):
+        found = [landmarker.detect(picture) or _search_squares(landmarker, picture) for picture in pictures]
     return found, scaled_size(info, _LOOK_SIDE)[1]
 
 

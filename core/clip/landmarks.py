@@ -70,6 +70,9 @@ class Engine(Protocol):
     def detect(self, rgb: npt.NDArray[np.uint8]) -> list[Face]:
         """Faces in `rgb` [H, W, 3], largest first."""
 
+    def restart(self) -> None:
+        """Forget the last picture: the next one begins another film."""
+
     def close(self) -> None:
         """Free what the engine holds."""
 
@@ -134,6 +137,10 @@ class Landmarker:
     def detect(self, rgb: npt.NDArray[np.uint8]) -> list[Face]:
         """At most `max_faces` faces in `rgb` [H, W, 3] sRGB, largest first; none is an empty list."""
         return self._engine.detect(np.ascontiguousarray(rgb))
+
+    def restart(self) -> None:
+        """Forget the last picture: the next one begins another film."""
+        self._engine.restart()
 
     def close(self) -> None:
         """Free the engine."""

@@ -105,9 +105,13 @@ class LitertEngine:
         self._regions = [_region_of(face.landmarks) for face in faces] if self._tracking else []
         return faces
 
-    def close(self) -> None:
-        """Drop the last regions; the graphs are freed with the object."""
+    def restart(self) -> None:
+        """Drop the last regions."""
         self._regions = []
+
+    def close(self) -> None:
+        """The graphs are freed with the object."""
+        self.restart()
 
     def _face(self, rgb: npt.NDArray[np.uint8], region: _Region) -> Face | None:
         scale = region.side / _MESH_SIDE

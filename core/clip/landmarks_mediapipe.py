@@ -51,6 +51,9 @@ class MediapipeEngine:
         faces.sort(key=lambda face: face.box[0] - face.box[2])
         return faces
 
+    def restart(self) -> None:
+        """Nothing to forget: each picture is looked at by itself."""
+
     def close(self) -> None:
         """Free the graph and its threads."""
         self._landmarker.close()

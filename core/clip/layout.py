@@ -20,6 +20,8 @@ from core.camera import Camera
 FPS = 25
 SPEECH_RATE = 50
 SPEECH_MARGIN = 64
+WORKING_SIDE = 512
+"""Landmarks, poses and labels are found at this size, whatever the clip's own."""
 
 
 class Label(IntEnum):

@@ -2,7 +2,7 @@
 
 from core.media.audio import SPEECH_RATE_HZ, check_speech_level, decode_audio, loud_seconds
 from core.media.binary import ffmpeg_path, ffmpeg_version
-from core.media.decode import decode_frames, decode_frames_full, scaled_size
+from core.media.decode import decode_chosen, decode_frames, decode_frames_full, scaled_size
 from core.media.encode import VideoWriter
 from core.media.image import read_image, write_png
 from core.media.probe import FPS, AudioInfo, MediaInfo, probe, probe_audio, probe_picture
@@ -17,6 +17,7 @@ __all__ = [
     "VideoWriter",
     "check_speech_level",
     "decode_audio",
+    "decode_chosen",
     "decode_frames",
     "decode_frames_full",
     "ffmpeg_path",

@@ -7,7 +7,7 @@ know what is in the pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from core.media.probe import FPS, MediaInfo, input_name, input_options, refused_
 from core.media.sniff import sniff
 
 Frame = npt.NDArray[np.uint8]
+_Steps = Callable[[ffmpeg.nodes.FilterableStream], ffmpeg.nodes.FilterableStream]
 
 _EARLY_S = 0.002
 """A picture due at f / 25 s may be stamped this much late (containers round to milliseconds) and is still frame f."""
@@ -40,7 +41,7 @@ def decode_frames(
     start_frame: int = 0,
     count: int | None = None,
     fps: int = FPS,
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, None]:
     """Square pictures of one region, frame by frame.
 
     Args:
@@ -77,18 +78,44 @@ def decode_frames_full(
     start_frame: int = 0,
     count: int | None = None,
     fps: int = FPS,
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, None]:
     """Whole upright pictures, scaled down (never up) so that the longer side is at most `max_side`.
 
     Yields uint8 [height, width, 3] sRGB of `scaled_size(info, max_side)`. Errors as `decode_frames`.
     """
     width, height = scaled_size(info, max_side)
+    steps = _shrinking(width, height)
+    yield from _stream(path, info, steps, (height, width), start_frame, count, fps)
 
+
+def decode_chosen(path: Path, info: MediaInfo, max_side: int, frames: Sequence[int]) -> Generator[Frame, None, None]:
+    """As `decode_frames_full`, of some frames only: those between them are decoded, but neither scaled nor converted.
+
+    Args:
+        path: the video.
+        info: what `probe` said about it.
+        max_side: as for `decode_frames_full`.
+        frames: numbers on the 25 fps time line, rising.
+    """
+    width, height = scaled_size(info, max_side)
+    shrink = _shrinking(width, height)
+    start = frames[0]
+    wanted = "+".join(f"eq(n,{number - start})" for number in frames)
+
+    def choose(source: ffmpeg.nodes.FilterableStream) -> ffmpeg.nodes.FilterableStream:
+        return shrink(source.filter("select", wanted))
+
+    if frames[-1] >= info.frame_count:
+        raise _out_of_range(info.frame_count)
+    yield from _stream(path, info, choose, (height, width), start, len(frames), FPS)
+
+
+def _shrinking(width: int, height: int) -> _Steps:
     def shrink(source: ffmpeg.nodes.FilterableStream) -> ffmpeg.nodes.FilterableStream:
         small = source.filter("scale", width, height, flags="area+accurate_rnd+full_chroma_int")
         return small.filter("format", "rgb24")
 
-    yield from _stream(path, info, shrink, (height, width), start_frame, count, fps)
+    return shrink
 
 
 def scaled_size(info: MediaInfo, max_side: int) -> tuple[int, int]:
@@ -143,19 +170,17 @@ def _as_rgb(picture: ffmpeg.nodes.FilterableStream) -> ffmpeg.nodes.FilterableSt
 def _stream(
     path: Path,
     info: MediaInfo,
-    steps: Callable[[ffmpeg.nodes.FilterableStream], ffmpeg.nodes.FilterableStream],
+    steps: _Steps,
     shape: tuple[int, int],
     start_frame: int,
     count: int | None,
     fps: int,
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, None]:
     """Pictures [height, width, 3] of `shape`, after `steps`, of exactly the frames asked for."""
     available = max(1, round(info.frame_count * fps / FPS))
     wanted = available - start_frame if count is None else count
     if start_frame < 0 or wanted < 0 or start_frame + wanted > available:
-        raise UsageError(
-            "frame_out_of_range", f"The video has frames 0 to {available - 1}.", "Ask for frames that are there."
-        )
+        raise _out_of_range(available)
     if wanted == 0:
         return
     command = _command(path, info, steps, start_frame / fps, wanted, fps)
@@ -178,7 +203,7 @@ def _stream(
 def _command(
     path: Path,
     info: MediaInfo,
-    steps: Callable[[ffmpeg.nodes.FilterableStream], ffmpeg.nodes.FilterableStream],
+    steps: _Steps,
     start_s: float,
     count: int,
     fps: int,
@@ -197,6 +222,12 @@ def _command(
     )
     arguments: list[str] = output.get_args()
     return [ffmpeg_path(), *COMMON, "-copyts", "-noaccurate_seek", "-reinit_filter", "0", *arguments]
+
+
+def _out_of_range(available: int) -> UsageError:
+    return UsageError(
+        "frame_out_of_range", f"The video has frames 0 to {available - 1}.", "Ask for frames that are there."
+    )
 
 
 def _ran_out(number: int, wanted: int) -> InputRefusedError:

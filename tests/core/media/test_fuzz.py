@@ -1,4 +1,7 @@
-"""Damaged files: whatever the bytes say, a stable error or pictures, in bounded time and memory."""
+"""Damaged films: whatever the bytes say, a stable error or pictures, in bounded time and memory.
+
+A few of those that `python -m tests.core.media.fuzz` reads by the hundred.
+"""
 
 from __future__ import annotations
 
@@ -9,45 +12,42 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .conftest import Maker
+from .fuzz import MOST_MB, ROOT, Outcome, fuzz, report
+from .mutants import FORMATS, mutant
 
-KINDS = ("v.mp4", "v.mkv", "v.avi", "v.ts")
-EACH = 8
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def damage(data: bytes, generator: np.random.Generator, kind: int) -> bytes:
-    """One of: flipped bytes in the header, anywhere, a hole, a swap, big numbers, a cut."""
-    mutant = bytearray(data)
-    if kind == 0:
-        for place in generator.integers(0, min(len(mutant), 2000), 12):
-            mutant[place] = generator.integers(256)
-    elif kind == 1:
-        for place in generator.integers(0, len(mutant), len(mutant) // 50):
-            mutant[place] = generator.integers(256)
-    elif kind == 2:
-        place = int(generator.integers(100, len(mutant) - 600))
-        del mutant[place : place + 500]
-    elif kind == 3:
-        a, b = sorted(int(place) for place in generator.integers(0, len(mutant) - 300, 2))
-        mutant[a : a + 300], mutant[b : b + 300] = mutant[b : b + 300], mutant[a : a + 300]
-    elif kind == 4:
-        for place in generator.integers(30, len(mutant) - 4, 12):
-            mutant[place : place + 4] = b"\xff\xff\xff\xff"
-    else:
-        del mutant[int(generator.integers(len(mutant))) :]
-    return bytes(mutant)
+COUNT = 24
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_damaged_files_end_in_an_error_of_ours_or_in_pictures(maker: Maker, name: str, tmp_path: Path) -> None:
-    whole = maker.video(name, frames=30).read_bytes()
-    generator = np.random.default_rng(KINDS.index(name))
-    folder = tmp_path / "mutants"
-    folder.mkdir()
-    for k in range(EACH):
-        (folder / f"mutant{k}-{name}").write_bytes(damage(whole, generator, k % 6))
-    words = [sys.executable, "-m", "tests.core.media.fuzz_child", str(folder)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 600_000  # KiB
+@pytest.fixture(scope="module")
+def outcomes() -> list[Outcome]:
+    return fuzz(COUNT, seed=7, processes=2)
+
+
+def test_damaged_films_end_in_an_error_of_ours_or_in_pictures(outcomes: list[Outcome]) -> None:
+    assert len(outcomes) == COUNT
+    assert [one for one in outcomes if one.violation] == []
+    assert max(one.peak_mb for one in outcomes) < MOST_MB
+    assert {one.ended for one in outcomes} > {"read"}, "some are whole enough, some are not"
+
+
+def test_a_violation_is_told_and_ends_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    bad = Outcome("0001-cut-h264.mp4", "ValueError: no", 1.0, 0.5, 120.0, violation=True)
+    assert not report([bad])
+    assert "0001-cut-h264.mp4: ValueError: no" in capsys.readouterr().out
+
+
+def test_the_reader_tells_what_a_film_ended_in(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "tests.core.media.fuzz", "--child"]
+    done = subprocess.run(
+        words, input=f"{tmp_path}/none\n", capture_output=True, text=True, timeout=60, check=True, cwd=ROOT
+    )
+    assert '"violation": false' in done.stdout and "file_not_found" in done.stdout
+
+
+def test_the_same_number_is_the_same_film() -> None:
+    generator = np.random.default_rng(0)
+    films = {name: generator.bytes(5000) + b"moovavihG\x44\x89" for name in FORMATS}
+    assert mutant(films, 0, 17) == mutant(films, 0, 17)
+    assert mutant(films, 0, 17)[1] != mutant(films, 1, 17)[1]
+    names = {mutant(films, 0, number)[0].split("-", 2)[2] for number in range(len(FORMATS))}
+    assert names == set(FORMATS), "formats take turns"
