@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group.command("splat", epilog="Example: likeness bench splat --gaussians 20000 --resolution 512")(splat)
     group.command("step", epilog="Example: likeness bench step --json")(step)
     group.command("render", epilog="Example: likeness bench render --threads 1 --threads 2")(render)
+    group.command("preprocess", epilog="Example: likeness bench preprocess clip.mp4 --seconds 5 --json")(preprocess)
     app.add_typer(group, name="bench")
 
 
@@ -129,3 +130,38 @@ def render(
     stderr.print(table)
     if json_output:
         print_json([result.as_dict() for result in results])
+
+
+def preprocess(
+    video: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Real footage; may be several.")],
+    seconds: Annotated[float, typer.Option("--seconds", min=3, max=600, help="Of the longest shot.")] = 5.0,
+    size: Annotated[int, typer.Option("--size", min=64, max=1024, help="Side of the clip's frames.")] = 512,
+    threads: Annotated[
+        list[int] | None, typer.Option("--threads", min=1, max=256, help="May be repeated; default 1 and 2.")
+    ] = None,
+    lengthen: Annotated[
+        bool, typer.Option("--lengthen", help="Play a shot that is too short to and fro until it is long enough.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """From a video to a finished Clip: the time of each part, peak memory, and what a second thread gains."""
+    from core.clip.benchmark import bench_preprocess
+
+    results = bench_preprocess(video, seconds, size, threads or [1, 2], lengthen=lengthen)
+    for row in results:
+        title = (
+            f"{row.video} ({row.width}x{row.height}), {row.seconds_of_clip:g} s at {row.size}, {row.threads} threads"
+        )
+        table = Table("part", "s", title=title)
+        for name, taken in row.parts.items():
+            table.add_row(name, f"{taken:.2f}")
+        table.add_row("in all", f"{row.seconds:.2f}")
+        table.add_row("processor time", f"{row.cpu_seconds:.2f}")
+        stderr.print(table)
+        first = next(other for other in results if other.video == row.video)
+        stderr.print(
+            f"peak memory {row.peak_mb:.0f} MB; at most {row.longest_silence_s:.2f} s between two reports; "
+            f"{first.seconds / row.seconds:.2f} times as fast as with {first.threads} threads"
+        )
+    if json_output:
+        print_json([row.as_dict() for row in results])

@@ -7,6 +7,7 @@ very same clip. Knows every part of this room and nothing of what is learned fro
 
 from __future__ import annotations
 
+import threading
 import wave
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -55,19 +56,22 @@ class _Progress:
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._done = 0.0
+        self._lock = threading.Lock()
 
     def tick(self) -> None:
         self._context.check()
         self._context.report(STAGE, self._done)
 
     def at(self, done: float) -> None:
-        """So much is done, 0..1."""
-        self._done = max(self._done, done)
+        """So much is done in all, 0..1."""
+        with self._lock:
+            self._done = max(self._done, done)
         self.tick()
 
-    def between(self, before: float, after: float, share: float) -> None:
-        """`share` of the way from `before` to `after`; the next tick reports it."""
-        self._done = max(self._done, before + (after - before) * share)
+    def add(self, done: float) -> None:
+        """So much more is done; the next tick reports it. Any thread may say so."""
+        with self._lock:
+            self._done += done
 
 
 def build_clip(
@@ -112,6 +116,7 @@ def build_clip(
         progress.at(_TRACKED)
         with timed.part("labels"):
             _parse(work, sighting, progress)
+        progress.at(_PARSED)
         with timed.part("plate"):
             plate = attend(lambda: _plate(work), progress.tick)
         with timed.part("rest"):
@@ -187,7 +192,7 @@ def _read_frames(plan: Plan, work: Unfinished, progress: _Progress) -> Sighting:
     def written(stream: Iterator[Picture]) -> Iterator[Picture]:
         for number, picture in enumerate(stream, start):
             work.frames[number] = picture
-            progress.between(_PLANNED, _READ, number / plan.count)
+            progress.add((_READ - _PLANNED) / plan.count)
             yield picture
 
     if len(known) == len(segments(plan.count)):
@@ -208,13 +213,13 @@ def _parse(work: Unfinished, sighting: Sighting, progress: _Progress) -> None:
         with segmenters.lent() as segmenter:
             for frame in whole[number]:
                 pulse()
+                progress.add((_PARSED - _TRACKED) / len(work.frames))
                 work.labels[frame] = parse_frame(model, work.frames[frame], sighting.landmarks[frame], segmenter)
         return number
 
     waiting = [number for number in range(len(whole)) if number not in done]
-    for place, number in enumerate(in_order(waiting, label, progress.tick), 1):
+    for number in in_order(waiting, label, progress.tick):
         work.keep_labelled(number)
-        progress.between(_TRACKED, _PARSED, place / len(waiting))
 
 
 def _parsing_model(frames: PictureFile, sighting: Sighting, segmenters: Spares[PersonSegmenter]) -> ParsingModel:
@@ -244,7 +249,7 @@ def _resized(folder: Path, work: Unfinished, plate: Picture, size: int, progress
         for number in range(count):
             frames[number] = scaled_picture(work.frames[number], size)
             labels[number] = scaled_labels(work.labels[number], size)
-            progress.between(_PARSED, _HEARD, number / count)
+            progress.add((_HEARD - _PARSED) / count)
             progress.tick()
     return scaled_picture(plate, size)
 

@@ -35,6 +35,8 @@ from core.progress import StageContext
 STAGE = "preprocess"
 FRAME_SAMPLES = SPEECH_RATE_HZ // FPS
 """Samples of sound in one frame's time."""
+SOUND_AFTER_S = 10.0
+"""Sound is read so far beyond the last picture: the speech encoder hears a little of what comes after."""
 SAMPLES = 9
 """Frames looked at for the crop and for other people."""
 _THUMB_SIDE = 128
@@ -115,7 +117,9 @@ def plan_clip(video: Path, options: ClipOptions, context: StageContext, clock: S
     with timed.part("probe, sound"):
         info = attend(lambda: probe(video), tick)
         done = 0.02
-        audio = attend(lambda: decode_audio(video, origin_s=info.origin_s), tick)
+        audio = attend(
+            lambda: decode_audio(video, origin_s=info.origin_s, seconds=info.duration_s + SOUND_AFTER_S), tick
+        )
     check_speech_level(audio)
     if info.duration_s < _SHORTEST_S:
         raise _too_short(info.duration_s)

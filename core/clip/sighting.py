@@ -21,7 +21,7 @@ from core.errors import InputRefusedError
 
 SEGMENT = 50
 """Frames that are worked on, and kept, together: two seconds."""
-_LEAD = 2
+_LEAD = 3
 """Frames before a segment that are looked at too, so that its first is found as if the film had run up to it."""
 _LEAST_SEEN = 0.5
 _BORDER_PX = 6.0

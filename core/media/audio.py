@@ -27,7 +27,9 @@ _LOUD_SECONDS = 0.5
 Samples = npt.NDArray[np.float32]
 
 
-def decode_audio(path: Path, *, rate: int = SPEECH_RATE_HZ, origin_s: float | None = None) -> Samples:
+def decode_audio(
+    path: Path, *, rate: int = SPEECH_RATE_HZ, origin_s: float | None = None, seconds: float = MAX_SPEECH_SECONDS + 60
+) -> Samples:
     """The first sound stream as float32 [n] mono, -1..1, at `rate` samples a second.
 
     Args:
@@ -35,6 +37,7 @@ def decode_audio(path: Path, *, rate: int = SPEECH_RATE_HZ, origin_s: float | No
         rate: samples a second.
         origin_s: the moment of the container's clock that is sample 0, such as `MediaInfo.origin_s`; None is the
             first sample, right for plain audio files.
+        seconds: at most so many are given, counted from `origin_s`: a damaged time stamp can make an hour of silence.
 
     Raises:
         UsageError: `file_not_found`.
@@ -46,9 +49,9 @@ def decode_audio(path: Path, *, rate: int = SPEECH_RATE_HZ, origin_s: float | No
     source = ffmpeg.input(input_name(path), **input_options(family))["a:0"]
     source = source.filter("asettb", "1/1000000").filter("asetpts", f"PTS-{origin_s:.6f}/TB")
     source = source.filter("aresample", rate, **{"async": 1, "first_pts": 0, "ochl": "mono", "rematrix_maxval": 1})
-    output = ffmpeg.output(source, "pipe:1", format="f32le", t=f"{MAX_SPEECH_SECONDS + 60:.0f}")
+    output = ffmpeg.output(source, "pipe:1", format="f32le", t=f"{seconds:.3f}")
     limits = fence.Limits(wall_s=120, cpu_s=120, memory_bytes=1 << 30)
-    room = int((MAX_SPEECH_SECONDS + 61) * rate) * 4
+    room = int((seconds + 1) * rate) * 4
     try:
         done = fence.run([ffmpeg_path(), *COMMON, "-copyts", *output.get_args()], limits, stdout_bytes=room)
     except fence.FenceError as error:
@@ -60,8 +63,9 @@ def decode_audio(path: Path, *, rate: int = SPEECH_RATE_HZ, origin_s: float | No
     samples = np.frombuffer(done.stdout, "<f4", count=len(done.stdout) // 4)
     if samples.size == 0:
         raise InputRefusedError("no_audio", "The sound stream holds no samples.", "Record it with a microphone.")
-    sane = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float32, copy=False)
-    np.clip(sane, -1.0, 1.0, out=sane)  # an hour of speech is 230 MB: one copy of it is enough
+    # An hour of speech is 230 MB: one copy of it is enough.
+    sane = np.nan_to_num(samples.astype(np.float32, copy=False), copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
+    np.clip(sane, -1.0, 1.0, out=sane)
     return np.asarray(sane, np.float32)
 
 

@@ -149,7 +149,8 @@ class _Box:
         left, top = self.left // 2 * 2, self.top // 2 * 2
         width = min(info.width, -(-(self.left + self.width) // 2) * 2) - left
         height = min(info.height, -(-(self.top + self.height) // 2) * 2) - top
-        coarse = picture.filter("crop", width, height, left, top)
+        # Exact, or the last row and column of a picture of odd size would be rounded away.
+        coarse = picture.filter("crop", width, height, left, top, exact=1)
         return _as_rgb(coarse).filter("crop", self.width, self.height, self.left - left, self.top - top)
 
     def finish(self, picture: Frame, size: int) -> Frame:

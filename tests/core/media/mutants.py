@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -38,6 +39,25 @@ _FIELDS = {
 }  # fmt: skip
 """By the name's end: what stands before fields of length, size, rate and time in that container."""
 _FIELDS["mkv"] = _FIELDS["webm"]
+_EXACT: dict[str, tuple[tuple[bytes, int, int], ...]] = {
+    "mp4": ((b"mvhd", 16, 4), (b"mvhd", 20, 4), (b"mdhd", 16, 4), (b"mdhd", 20, 4), (b"tkhd", 24, 4), (b"tkhd", 80, 4),
+            (b"tkhd", 84, 4), (b"tkhd", 44, 4), (b"avc1", 28, 2), (b"avc1", 30, 2), (b"mp4v", 28, 2), (b"mp4a", 20, 2),
+            (b"mp4a", 28, 4), (b"stts", 8, 4), (b"stts", 12, 4), (b"stts", 16, 4), (b"stsz", 8, 4), (b"stsz", 12, 4),
+            (b"stsz", 16, 4), (b"stsc", 12, 4), (b"stsc", 16, 4), (b"stco", 8, 4), (b"stco", 12, 4), (b"elst", 8, 4),
+            (b"elst", 12, 4), (b"elst", 16, 4), (b"ctts", 12, 4), (b"ctts", 16, 4), (b"trun", 8, 4), (b"trun", 16, 4),
+            (b"tfdt", 8, 4), (b"moov", -4, 4), (b"trak", -4, 4), (b"mdat", -4, 4), (b"stsd", 8, 4), (b"jpeg", 28, 2)),
+    "webm": ((b"\x44\x89", 3, 4), (b"\xb0\x81", 2, 1), (b"\xb0", 1, 3), (b"\xba", 1, 3), (b"\xb5\x88", 2, 4),
+             (b"\x2a\xd7\xb1", 4, 3), (b"\x23\xe3\x83", 4, 4), (b"\x1f\x43\xb6\x75", 4, 4), (b"\xe7", 1, 3),
+             (b"\xa3", 1, 4), (b"\x9f\x81", 2, 1), (b"\x62\x64", 3, 1), (b"\x18\x53\x80\x67", 4, 4)),
+    "avi": ((b"avih", 8, 4), (b"avih", 24, 4), (b"avih", 32, 4), (b"avih", 40, 4), (b"avih", 44, 4), (b"strh", 28, 4),
+            (b"strh", 32, 4), (b"strh", 36, 4), (b"strh", 40, 4), (b"strh", 52, 4), (b"strf", 4, 4), (b"strf", 12, 4),
+            (b"strf", 16, 4), (b"strf", 10, 2), (b"strf", 20, 4), (b"RIFF", 4, 4), (b"LIST", 4, 4), (b"00dc", 4, 4)),
+    "ts": ((b"\x00\x00\x01\xe0", 9, 4), (b"\x00\x00\x01\xe0", 10, 3), (b"\x00\x00\x01\xc0", 9, 4),
+           (b"\x00\x00\x01\xe0", 4, 2), (b"\x00\x00\x01\xb3", 4, 3), (b"\x00\x00\x01\x67", 4, 4)),
+}  # fmt: skip
+"""Fields themselves: what stands before them, how far on from its start they lie, and their bytes. Time scales,
+lengths, widths, heights, channels, sample rates, counts, offsets, matrix entries."""
+_EXACT["mov"], _EXACT["mkv"] = _EXACT["mp4"], _EXACT["webm"]
 _EXTREMES = (
     b"\xff\xff\xff\xff",
     b"\x7f\xff\xff\xff",
@@ -46,10 +66,14 @@ _EXTREMES = (
     b"\x00\x00\x00\x01",
     b"\xff\xff\xff\x7f",
     b"\x00\x01\x00\x00",
+    b"\x00\x01\x86\xa0",
+    b"\x75\x30\x75\x30",
+    b"\x0f\xff\x0f\xff",
 )
 _FIELD_REACH = 40
 
 Generator = np.random.Generator
+Choice = TypeVar("Choice")
 
 
 def whole_films(folder: Path) -> dict[str, bytes]:
@@ -106,18 +130,42 @@ def _exchanged_chunks(data: bytearray, generator: Generator, container: str) -> 
 
 
 def _extreme_fields(data: bytearray, generator: Generator, container: str) -> None:
-    """Lengths, sizes, rates, counts and times of the container set to what no film has."""
-    present = [tag for tag in _FIELDS[container] if tag in data]
+    """Somewhere near the container's own fields, numbers that no film has."""
     for _ in range(int(generator.integers(1, 4))):
-        tag = present[int(generator.integers(len(present)))]
-        found = []
-        place = data.find(tag)
-        while place >= 0 and len(found) < 50:
-            found.append(place)
-            place = data.find(tag, place + 1)
-        start = found[int(generator.integers(len(found)))] - 4 + int(generator.integers(_FIELD_REACH))
-        start = min(max(0, start), len(data) - 4)
-        data[start : start + 4] = _EXTREMES[int(generator.integers(len(_EXTREMES)))]
+        start = _one_of(data, generator, list(_FIELDS[container]), lambda tag: tag)
+        if start is not None:
+            _overwrite(data, generator, start[1] - 4 + int(generator.integers(_FIELD_REACH)), 4)
+
+
+def _extreme_named_fields(data: bytearray, generator: Generator, container: str) -> None:
+    """Lengths, sizes, rates, counts and times set to what no film has, and nothing else touched."""
+    for _ in range(int(generator.integers(1, 3))):
+        found = _one_of(data, generator, list(_EXACT[container]), lambda field: field[0])
+        if found is not None:
+            (_, offset, length), start = found
+            _overwrite(data, generator, start + offset, length)
+
+
+def _one_of(
+    data: bytearray, generator: Generator, choices: list[Choice], tag_of: Callable[[Choice], bytes]
+) -> tuple[Choice, int] | None:
+    """One of the choices whose tag is in the data, and one of the places where it is."""
+    present = [choice for choice in choices if tag_of(choice) in data]
+    if not present:
+        return None
+    choice = present[int(generator.integers(len(present)))]
+    places: list[int] = []
+    place = data.find(tag_of(choice))
+    while place >= 0 and len(places) < 50:
+        places.append(place)
+        place = data.find(tag_of(choice), place + 1)
+    return choice, places[int(generator.integers(len(places)))]
+
+
+def _overwrite(data: bytearray, generator: Generator, start: int, length: int) -> None:
+    start = min(max(0, start), len(data) - length)
+    value = _EXTREMES[int(generator.integers(len(_EXTREMES)))]
+    data[start : start + length] = value[:length]
 
 
 def _large_numbers(data: bytearray, generator: Generator, container: str) -> None:
@@ -127,7 +175,7 @@ def _large_numbers(data: bytearray, generator: Generator, container: str) -> Non
 
 Damage = Callable[[bytearray, Generator, str], None]
 DAMAGES: tuple[Damage, ...] = (
-    _extreme_fields, _cut, _flipped_header, _extreme_fields, _flipped_everywhere, _swapped_bytes, _doubled_chunk,
-    _lost_chunk, _exchanged_chunks, _large_numbers,
+    _extreme_named_fields, _cut, _flipped_header, _extreme_fields, _flipped_everywhere, _extreme_named_fields,
+    _swapped_bytes, _doubled_chunk, _lost_chunk, _extreme_named_fields, _exchanged_chunks, _large_numbers,
 )  # fmt: skip
-"""Fields set to extremes come twice: they find the most."""
+"""Named fields set to extremes come three times: they leave the most of the film to be believed."""

@@ -68,6 +68,15 @@ def test_resampling_keeps_a_tone(maker: Maker) -> None:
     assert np.abs(samples - expected)[200:-200].max() < 0.01
 
 
+def test_a_time_stamp_far_away_makes_no_long_silence(maker: Maker) -> None:
+    path = maker.folder / "far.mkv"
+    sound = maker.wav("a.wav", clicks(1.0, [0.5]))
+    words = ("-i", str(sound), "-af", "asetpts=PTS+gte(N\\,20)*600/TB", "-c:a", "pcm_s16le", str(path))
+    run_ffmpeg(*words)
+    assert len(decode_audio(path)) > 500 * SPEECH_RATE_HZ
+    assert len(decode_audio(path, seconds=5)) == 5 * SPEECH_RATE_HZ
+
+
 @pytest.mark.parametrize("level", [0.0, 0.001])
 def test_silence_is_refused(level: float) -> None:
     noise = (level * np.random.default_rng(0).normal(size=5 * SPEECH_RATE_HZ)).astype(np.float32)

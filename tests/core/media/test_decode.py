@@ -16,7 +16,16 @@ import psutil
 import pytest
 
 from core.errors import InputRefusedError, UsageError
-from core.media import MediaInfo, decode_frames, decode_frames_full, fence, probe, probe_picture, scaled_size
+from core.media import (
+    MediaInfo,
+    decode_chosen,
+    decode_frames,
+    decode_frames_full,
+    fence,
+    probe,
+    probe_picture,
+    scaled_size,
+)
 
 from .conftest import BLOCK, HEIGHT, WIDTH, Maker, coded, number_of, run_ffmpeg
 
@@ -159,6 +168,41 @@ def test_whole_pictures_keep_their_aspect_and_are_never_enlarged(plain_video: Pa
     assert scaled_size(info, 96) == (96, 64)
     assert next(decode_frames_full(plain_video, info, 96)).shape == (64, 96, 3)
     assert next(decode_frames_full(plain_video, info, 1000)).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_four_k_is_read(maker: Maker) -> None:
+    path = maker.video("v.mp4", frames=3, size=(3840, 2160))
+    info = probe(path)
+    assert (info.width, info.height, info.frame_count) == (3840, 2160, 3)
+    small = list(decode_frames_full(path, info, 960))
+    assert [number_of(picture) for picture in small] == [0, 1, 2] and small[0].shape == (540, 960, 3)
+    corner = next(decode_frames(path, info, crop=(0, 1840, 320), size=320))
+    assert np.abs(corner.astype(int) - (220, 30, 30)).max() < 12, "the red block at the bottom left"
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p"])
+def test_odd_sizes_are_read(maker: Maker, pixels: str) -> None:
+    words = ("-vf", f"scale=193:131,format={pixels}", "-pix_fmt", pixels, "-c:v", "libvpx-vp9", "-b:v", "1M")
+    path = maker.video("v.mkv", *words, frames=4)
+    info = probe(path)
+    assert (info.width, info.height) == (193, 131)
+    assert [number_of(picture) for picture in decode_frames_full(path, info, 193)] == [0, 1, 2, 3]
+    cropped = next(decode_frames(path, info, crop=(62, 0, 131), size=131)).astype(int)
+    whole = next(decode_frames_full(path, info, 193)).astype(int)
+    assert np.abs(cropped - whole[:, 62:]).mean() < 2, "to the last row and column"
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.ts"])
+def test_chosen_frames_are_those_of_the_whole(maker: Maker, name: str) -> None:
+    path = maker.video(name, "-g", "25", frames=120, click_at=None)
+    info = probe_picture(path)
+    chosen = [0, 1, 60, 61, 119]
+    assert [number_of(picture) for picture in decode_chosen(path, info, 192, chosen)] == chosen
+    late = [70, 90]
+    assert [number_of(picture) for picture in decode_chosen(path, info, 192, late)] == late
+    with pytest.raises(UsageError) as caught:
+        next(decode_chosen(path, info, 192, [100, 120]))
+    assert caught.value.code == "frame_out_of_range"
 
 
 def test_pictures_that_run_out_are_reported(maker: Maker) -> None:

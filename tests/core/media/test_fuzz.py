@@ -46,7 +46,7 @@ def test_the_reader_tells_what_a_film_ended_in(tmp_path: Path) -> None:
 
 def test_the_same_number_is_the_same_film() -> None:
     generator = np.random.default_rng(0)
-    films = {name: generator.bytes(5000) + b"moovavihG\x44\x89" for name in FORMATS}
+    films = {name: generator.bytes(5000) + b"moov avih G \x44\x89" for name in FORMATS}
     assert mutant(films, 0, 17) == mutant(films, 0, 17)
     assert mutant(films, 0, 17)[1] != mutant(films, 1, 17)[1]
     names = {mutant(films, 0, number)[0].split("-", 2)[2] for number in range(len(FORMATS))}
