@@ -16,6 +16,7 @@ import wave
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -137,7 +138,7 @@ def _chunks(start: int, stop: int, *, backwards: bool) -> list[tuple[int, int, i
     return [(a, b, -1) for a, b in reversed(pieces)] if backwards else [(a, b, 1) for a, b in pieces]
 
 
-def _run(video: Path, scratch: Path, seconds: float, size: int, threads: int) -> dict[str, object]:
+def _run(video: Path, scratch: Path, seconds: float, size: int, threads: int) -> dict[str, Any]:
     words = [sys.executable, "-m", "core.clip.benchmark", str(video), str(scratch / "clip"), str(seconds), str(size)]
     environment = {**os.environ, "LIKENESS_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -146,7 +147,9 @@ def _run(video: Path, scratch: Path, seconds: float, size: int, threads: int) ->
             peak = max(peak, _memory_mb(process.pid))
             time.sleep(_SAMPLED_EVERY_S)
         said = process.stdout.read() if process.stdout is not None else ""
-    told = json.loads(said) if said else {"error": ["bench_failed", "The run ended without a result.", "See above."]}
+    if not said:
+        raise LikenessError("bench_failed", "The run ended without a result.", "What it wrote to stderr says why.")
+    told = json.loads(said)
     if "error" in told:
         raise LikenessError(*told["error"])
     return {**told, "peak_mb": round(peak, 1)}
@@ -167,7 +170,7 @@ def _memory_mb(process: int) -> float:
     return total + next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Pss:")) / 1024
 
 
-def _measure(video: Path, folder: Path, seconds: float, size: int) -> dict[str, object]:
+def _measure(video: Path, folder: Path, seconds: float, size: int) -> dict[str, Any]:
     """Build the clip once in this process, models loaded before."""
     with Landmarker() as landmarker:
         landmarker.detect(np.zeros((64, 64, 3), np.uint8))

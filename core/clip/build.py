@@ -2,7 +2,8 @@
 
 Frames and labels are streamed to their files and worked on in segments, by as many threads as there are cores; what
 stays in memory is landmarks and sound. A build that was cut off goes on from the segments that it had finished, to the
-very same clip. Knows every part of this room and nothing of what is learned from the clip.
+very same clip, which does not depend on the number of threads either. Knows every part of this room and nothing of what
+is learned from the clip.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.camera import Camera
+from core.clip.blas import one_blas_thread
 from core.clip.expression import calibrated_expression, expression_range, raw_expression
 from core.clip.intake import FRAME_SAMPLES, STAGE, ClipOptions, Plan, plan_clip
 from core.clip.lag import Lag, measure_lag
@@ -103,7 +105,7 @@ def build_clip(
     progress.at(0.0)
     chosen = plan or plan_clip(video, options, context, timed)
     progress.at(_PLANNED)
-    with Unfinished(folder, chosen, options) as work:
+    with one_blas_thread(), Unfinished(folder, chosen, options) as work:
         hearing = beside(lambda: _hear(chosen, work, timed))
         with timed.part("frames, landmarks"):
             sighting = _read_frames(chosen, work, progress)

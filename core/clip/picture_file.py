@@ -75,6 +75,11 @@ class PictureFile:
             total = zlib.crc32(self[number].data, total)
         return total
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._descriptor < 0
+
     def close(self) -> None:
         """Close the file; safe to call twice."""
         if self._descriptor >= 0:

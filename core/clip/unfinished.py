@@ -91,7 +91,9 @@ class Unfinished:
         return np.load(path, allow_pickle=False) if path.is_file() else None
 
     def keep_speech(self, features: npt.NDArray[np.float32]) -> None:
-        """Keep the speech features."""
+        """Keep the speech features; what a thread of a build that is gone has heard is not kept."""
+        if self.frames.closed:
+            return
         partial = self._folder / "speech.partial.npy"
         np.save(partial, features)
         partial.replace(self._folder / "speech.npy")
