@@ -5,6 +5,7 @@ Knows no poses and no lags; what the product makes of a video is `core.clip.buil
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -90,3 +91,8 @@ def read_folder(folder: Path, work: Path | None) -> dict[str, Footage]:
         except InputRefusedError as error:
             sys.stderr.write(f"{video.name}: left out ({error.code})\n")
     return found
+
+
+def identity_of(stem: str) -> str:
+    """`id04b` -> `id04`: a letter after a number marks another clip of the same person."""
+    return re.sub(r"(?<=\d)[a-z]$", "", stem)

@@ -55,14 +55,15 @@ def project(points: Floats, rotations: Floats, translations: Floats, camera: Cam
     return np.asarray(seen[..., :2] / seen[..., 2:] * focal + centre)
 
 
-def linearise(poses: Poses, observed: Floats, camera: Camera) -> Equations:
-    """Residuals of `observed` [T, n, 2] pixels, and how they change with the poses and the points."""
+def linearise(poses: Poses, observed: Floats, trust: Floats, camera: Camera) -> Equations:
+    """Residuals of `observed` [T, n, 2] pixels, and how they change with the poses and the points; squares of point i
+    count `trust` [n] times."""
     turned = np.einsum("tij,nj->tni", poses.rotations, poses.points)
     seen = turned + poses.translations[:, None]
     depth = seen[..., 2]
     residual = observed - (seen[..., :2] / depth[..., None] * camera.fx + [camera.cx, camera.cy])
     distance = np.linalg.norm(residual, axis=-1)
-    weight = np.sqrt(np.minimum(1, _ROBUST_PX / np.maximum(distance, 1e-9)))[..., None]
+    weight = np.sqrt(np.minimum(1, _ROBUST_PX / np.maximum(distance, 1e-9)) * trust)[..., None]
     by_seen = np.zeros((*depth.shape, 2, 3))
     by_seen[..., 0, 0] = by_seen[..., 1, 1] = camera.fx / depth
     by_seen[..., :, 2] = -camera.fx * seen[..., :2] / depth[..., None] ** 2

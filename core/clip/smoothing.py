@@ -23,12 +23,12 @@ from core.clip.rotations import cross_matrix
 
 LONGEST_GAP = 5
 """Frames without a face over which the pose may be interpolated."""
-_SMOOTHNESS = 0.07
+_SMOOTHNESS = 0.045
 """Weight of a pixel of third difference of an anchor, against a pixel of a landmark. This and the next three were
 chosen on `id01`, `id03` and the generated sample (docs/clip.md)."""
 _TILT_DEGREES = 0.5
 """How far the landmark model tilts the face in a frame (one standard deviation, about each of the picture's axes)."""
-_BLINK_DEGREES = 5.0
+_BLINK_DEGREES = 3.0
 """How much more with the eyes shut."""
 _SHUT_FROM = 0.3
 """Lids that have come down by less are no blink."""
@@ -36,12 +36,13 @@ _DEPTH_SHARE = 0.25
 """A pixel's worth of motion in depth shows this much."""
 _DIFFERENCE = np.array([-1.0, 3.0, -3.0, 1.0])
 _STEPS = 8
-_CONVERGED = 1e-6
+_CONVERGED = 1e-5
 
 
 def smooth_poses(
     poses: Poses,
     observed: Floats,
+    trust: Floats,
     seen: npt.NDArray[np.bool_],
     shut: Floats,
     jumps: tuple[int, ...],
@@ -52,6 +53,7 @@ def smooth_poses(
     Args:
         poses: of T frames; in long gaps, and at ends without a face, they stay as they are.
         observed: [T, n, 2] pixels of the points; finite everywhere, ignored where `seen` is false.
+        trust: [n] how much each point counts.
         seen: [T]
         shut: [T] how far the lids are down, 0..1 (`shut_lids`).
         jumps: frames at which the picture jumps: nothing is smoothed across.
@@ -64,7 +66,7 @@ def smooth_poses(
     windows = _windows(seen, jumps)
     spread = np.radians(_TILT_DEGREES + _BLINK_DEGREES * np.clip((shut - _SHUT_FROM) / (1 - _SHUT_FROM), 0, 1))
     for _ in range(_STEPS):
-        equations = linearise(poses, observed, camera)
+        equations = linearise(poses, observed, trust, camera)
         block = np.einsum("tnai,tnaj->tij", equations.by_pose, equations.by_pose) * seen[:, None, None]
         side = np.einsum("tnai,tna->ti", equations.by_pose, equations.residual) * seen[:, None]
         block, side = _freed_of_tilt(block, side, poses, spread)

@@ -27,9 +27,16 @@ FOCAL_AT_512 = 900.0
 """Pixels, for a 512-pixel crop."""
 _POINT_PRIOR = 0.0015 / 0.006**2
 """Per frame, px^2 / m^2: 6 mm away from the canonical face weighs like 0.04 px of error in every frame."""
+_RIGID_SHARE = 0.75
+"""Of the candidates, `RIGID_INDICES`: outer eye corners, nose wings or the brow's root move in most people, but not the
+same in each."""
+_MOVING_TRUST = 0.01
+"""What the others count; enough to know where they are."""
+_SELECTION_STEP = 5
+"""Of the adjustment: the choice needs poses near their end."""
 _ADJUSTMENT_STEPS = 15
 _FIT_FRAMES = 12
-_CONVERGED = 1e-6
+_CONVERGED = 1e-5
 _OPEN_PERCENTILE = 70
 """Of a person's eye opening over a clip: the opening that counts as open, blinks and looks downward left aside."""
 
@@ -44,8 +51,10 @@ class Track:
     """[T, 3] metres."""
     points: Floats
     """[n, 3] the person's own rigid points in head space, metres, in the order of `RIGID_INDICES`."""
+    rigid: npt.NDArray[np.bool_]
+    """[n] which of them speech and expression move least in this clip; they carry the pose."""
     errors: Floats
-    """[T] RMS distance in pixels between the rigid points and their landmarks; NaN where there was no face."""
+    """[T] RMS distance in pixels between the `rigid` points and their landmarks; NaN where there was no face."""
 
     @property
     def rmse(self) -> float:
@@ -77,18 +86,21 @@ def track_head(
     start = canonical_face().vertices[list(RIGID_INDICES)] if rigid_points is None else rigid_points
     found = np.nonzero(seen)[0]
     poses = _initial_poses(observed[found], camera, start)
-    for _ in range(_ADJUSTMENT_STEPS):
-        poses, change = _adjust(poses, observed[found], camera, start, free_points=rigid_points is None)
-        if change < _CONVERGED:
+    rigid = np.ones(len(start), np.bool_)
+    for step in range(_ADJUSTMENT_STEPS):
+        if step == _SELECTION_STEP:
+            rigid = _steadiest(poses, observed[found], camera)
+        poses, change = _adjust(poses, observed[found], _trust(rigid), camera, start, rigid_points is None)
+        if step > _SELECTION_STEP and change < _CONVERGED:
             break
     if rigid_points is None:
         poses = _fitted_to_face(poses, whole[found], camera)
     poses = _interpolated(poses, found, len(seen), jumps)
     if smooth:
-        poses = smooth_poses(poses, observed, seen, shut_lids(whole, seen), jumps, camera)
+        poses = smooth_poses(poses, observed, _trust(rigid), seen, shut_lids(whole, seen), jumps, camera)
     distance = np.linalg.norm(observed - project(poses.points, poses.rotations, poses.translations, camera), axis=-1)
-    errors = np.where(seen, np.sqrt((distance**2).mean(-1)), np.nan)
-    return Track(poses.rotations, poses.translations, poses.points, errors)
+    errors = np.where(seen, np.sqrt((distance[:, rigid] ** 2).mean(-1)), np.nan)
+    return Track(poses.rotations, poses.translations, poses.points, rigid, errors)
 
 
 def shut_lids(landmarks: npt.NDArray[np.floating], seen: npt.NDArray[np.bool_]) -> Floats:
@@ -97,9 +109,22 @@ def shut_lids(landmarks: npt.NDArray[np.floating], seen: npt.NDArray[np.bool_]) 
     return np.where(seen, np.clip(1 - opening / max(np.percentile(opening[seen], _OPEN_PERCENTILE), 1e-6), 0, 1), 0.0)
 
 
-def _adjust(poses: Poses, observed: Floats, camera: Camera, prior: Floats, free_points: bool) -> tuple[Poses, float]:
+def _trust(rigid: npt.NDArray[np.bool_]) -> Floats:
+    return np.where(rigid, 1.0, _MOVING_TRUST)
+
+
+def _steadiest(poses: Poses, observed: Floats, camera: Camera) -> npt.NDArray[np.bool_]:
+    """[n] the share of the points that stays nearest to its landmarks, over all frames."""
+    distance = np.linalg.norm(observed - project(poses.points, poses.rotations, poses.translations, camera), axis=-1)
+    spread = (distance**2).mean(0)
+    return np.asarray(spread <= np.quantile(spread, _RIGID_SHARE))
+
+
+def _adjust(
+    poses: Poses, observed: Floats, trust: Floats, camera: Camera, prior: Floats, free_points: bool
+) -> tuple[Poses, float]:
     """One Gauss-Newton step over all poses and, through the Schur complement, all points."""
-    equations = linearise(poses, observed, camera)
+    equations = linearise(poses, observed, trust, camera)
     frames, count = equations.residual.shape[:2]
     pose_block = np.einsum("tnai,tnaj->tij", equations.by_pose, equations.by_pose)
     pose_block += np.eye(6) * (1e-6 / 6 * np.trace(pose_block, axis1=1, axis2=2))[:, None, None]
