@@ -31,6 +31,7 @@ __all__ = [
     "RIGID_INDICES",
     "CanonicalFace",
     "canonical_face",
+    "head_anchors",
 ]
 
 HEAD_CENTRE = (0.0, 0.03, 0.01)
@@ -82,6 +83,18 @@ def canonical_face() -> CanonicalFace:
         triangles=np.array(indices, np.int64).reshape(_TRIANGLES, 3),
         texture=rows[:, 3:].copy(),
     )
+
+
+@cache
+def head_anchors() -> npt.NDArray[np.float64]:
+    """[4, 3] nose tip, left and right ear in the picture, crown: head space, metres. Rough, and the same for everyone.
+
+    Far from the face's own middle, so a wrong turn of the head shows there most.
+    """
+    vertices = canonical_face().vertices
+    behind = np.array([0.0, 0.0, -0.03])
+    crown = np.array([0.0, 0.16, -0.05]) - np.array(HEAD_CENTRE)
+    return np.stack([vertices[1], vertices[234] + behind, vertices[454] + behind, crown])
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | float | bytes]]:

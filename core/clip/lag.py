@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
 
-LARGEST_LAG = 8
-"""Frames, either way."""
+LARGEST_LAG = 12
+"""Frames, either way: recordings that are 8 frames off are found whatever their own lag is."""
 REACH = 5
 """Steps on either side of a frame that the predictor hears."""
 _PREDICTOR = Path(__file__).parent / "data" / "lag_predictor.safetensors"
@@ -70,7 +70,7 @@ def heard_around(reduced: Floats, zero: int, frames: npt.NDArray[np.integer], la
 def correlations(
     predictor: LagPredictor, reduced: Floats, zero: int, opening: Floats, seen: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    """[17] correlation of predicted and seen opening at the lags -8 ... 8."""
+    """[25] correlation of predicted and seen opening at the lags -12 ... 12."""
     frames = np.nonzero(seen)[0]
     there = np.asarray(opening, np.float64)[frames]
     found = np.zeros(2 * LARGEST_LAG + 1)
@@ -99,14 +99,15 @@ def measure_lag(
     """
     if seen.sum() < _LEAST_FRAMES:
         return Lag(0, 0.0, 0.0)
-    found = correlations(predictor or _shipped(), reduced, zero, opening, seen)
+    found = correlations(predictor or shipped_predictor(), reduced, zero, opening, seen)
     best = int(found.argmax())
     away = np.abs(np.arange(len(found)) - best) > 2
     return Lag(best - LARGEST_LAG, float(found[best]), float(found[best] - found[away].max()))
 
 
 @cache
-def _shipped() -> LagPredictor:
+def shipped_predictor() -> LagPredictor:
+    """The one that `core.clip.fit_lag_predictor` made of the pre-training corpus."""
     from safetensors.numpy import load_file
 
     arrays = load_file(_PREDICTOR)

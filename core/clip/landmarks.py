@@ -27,6 +27,8 @@ LIPS_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 
 LIPS_INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 LIP_PAIRS = ((13, 14), (82, 87), (312, 317))
 """Upper and lower inner-lip points whose mean distance is the mouth's opening."""
+LID_PAIRS = ((159, 145), (386, 374))
+"""Upper and lower lid, in the middle of each eye."""
 EYE_CORNERS = (33, 263)
 """Outer corners of the eyes."""
 FOREHEAD, CHIN = 10, 152
@@ -79,11 +81,20 @@ class Engine(Protocol):
 
 def mouth_opening(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Inner-lip opening over the distance of the outer eye corners: [..., 478, 2 or 3] -> [...], without unit."""
+    return _gap(landmarks, LIP_PAIRS)
+
+
+def eye_opening(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Distance of the lids over that of the outer eye corners: [..., 478, 2 or 3] -> [...], without unit."""
+    return _gap(landmarks, LID_PAIRS)
+
+
+def _gap(landmarks: npt.NDArray[np.floating], pairs: tuple[tuple[int, int], ...]) -> npt.NDArray[np.float64]:
     points = np.asarray(landmarks, dtype=np.float64)[..., :2]
-    gaps = [np.linalg.norm(points[..., upper, :] - points[..., lower, :], axis=-1) for upper, lower in LIP_PAIRS]
+    gaps = [np.linalg.norm(points[..., upper, :] - points[..., lower, :], axis=-1) for upper, lower in pairs]
     eyes = np.linalg.norm(points[..., EYE_CORNERS[0], :] - points[..., EYE_CORNERS[1], :], axis=-1)
-    opening: npt.NDArray[np.float64] = np.mean(gaps, axis=0) / np.maximum(eyes, 1e-6)
-    return opening
+    gap: npt.NDArray[np.float64] = np.mean(gaps, axis=0) / np.maximum(eyes, 1e-6)
+    return gap
 
 
 def graphics_libraries_present() -> bool:

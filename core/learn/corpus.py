@@ -5,7 +5,6 @@ Several clips of one person are named `ID.mp4`, `IDb.mp4`, ...; a track is cache
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from core.camera import Camera
 from core.clip.build import WORKING_SIDE, clip_speech, follow_face
 from core.clip.canonical import canonical_face
 from core.clip.expression import calibrated_expression, expression_range, raw_expression
+from core.clip.footage import identity_of
 from core.clip.intake import ClipOptions, plan_clip
 from core.clip.landmarks import mouth_opening
 from core.clip.layout import FPS, SPEECH_MARGIN
@@ -99,11 +99,6 @@ def _cached(video: Path, cache: Path, context: StageContext) -> CorpusClip:
         partial.replace(path)
     with np.load(path, allow_pickle=False) as file:
         return CorpusClip(video.stem, identity_of(video.stem), **{name: file[name] for name in file.files})
-
-
-def identity_of(stem: str) -> str:
-    """`id04b` -> `id04`: a letter after a number marks another clip of the same person."""
-    return re.sub(r"(?<=\d)[a-z]$", "", stem)
 
 
 def _read(video: Path, context: StageContext) -> CorpusClip:

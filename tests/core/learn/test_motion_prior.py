@@ -7,7 +7,7 @@ import torch
 
 from core.camera import Camera
 from core.clip.canonical import canonical_face
-from core.learn.corpus import identity_of
+from core.clip.footage import identity_of
 from core.learn.motion_prior import (
     LOWER_LIP,
     MotionTrack,
