@@ -1,4 +1,4 @@
-"""Depth and normals of the face in each frame, for a learner to lean on: by default those of the tracked mesh.
+"""Depth and normals of each frame, for a learner to lean on: of the tracked mesh, or of models that a user brings.
 
 Camera space, the conventions of `core.camera`: x right, y down, z forward; a normal that faces the camera has z < 0.
 Must not know what is learned from them.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,9 @@ import numpy.typing as npt
 from core.camera import Camera
 from core.clip.canonical import FACE_OVAL, LIPS_INNER, canonical_face
 from core.clip.face_frame import polygon
+from core.clip.layout import Clip
 from core.clip.rasterise import rasterise
+from core.settings import OwnModels
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,68 @@ class Geometry:
     """[S, S] where both may be believed; elsewhere they mean nothing."""
     metric: bool
     """Whether `depth` is in metres."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a prior may look at: one tracked and parsed frame."""
+
+    picture: npt.NDArray[np.uint8]
+    """[S, S, 3] sRGB."""
+    labels: npt.NDArray[np.uint8]
+    """[S, S] values of `Label`."""
+    landmarks: npt.NDArray[np.floating]
+    """[478, 2+] pixels."""
+    rotation: npt.NDArray[np.floating]
+    """[3, 3] head space -> camera space."""
+    translation: npt.NDArray[np.floating]
+    """[3] metres."""
+    camera: Camera
+
+
+class GeometryPrior(Protocol):
+    """Where depth and normals come from."""
+
+    name: str
+    """Stable, for reports."""
+
+    def look(self, view: View) -> Geometry:
+        """Depth and normals of one frame."""
+
+
+class MeshPrior:
+    """The tracked mesh: metres, smooth, a few milliseconds a frame; knows the face inside its oval and nothing else."""
+
+    name = "mesh"
+
+    def look(self, view: View) -> Geometry:
+        """See `mesh_geometry`."""
+        return mesh_geometry(view.landmarks, view.rotation, view.translation, view.camera)
+
+
+def choose_prior(models: OwnModels) -> GeometryPrior:
+    """Sapiens where its models are configured, else the mesh.
+
+    Raises:
+        MissingModelError: `own_model_missing`, `own_model_unusable`.
+    """
+    if models.sapiens_depth is None or models.sapiens_normal is None:
+        return MeshPrior()
+    from core.clip.sapiens import SapiensPrior
+
+    return SapiensPrior(models.sapiens_depth, models.sapiens_normal)
+
+
+def clip_view(clip: Clip, frame: int) -> View:
+    """One frame of a finished clip, for a prior to look at."""
+    return View(
+        np.asarray(clip.frames[frame]),
+        np.asarray(clip.labels[frame]),
+        clip.landmarks[frame],
+        clip.rotations[frame],
+        clip.translations[frame],
+        clip.camera,
+    )
 
 
 def mesh_geometry(
