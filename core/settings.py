@@ -187,6 +187,10 @@ class OwnModels(BaseSettings):
     """TorchScript of Sapiens' relative depth; with `sapiens_normal`."""
     sapiens_normal: Path | None = None
     """TorchScript of Sapiens' surface normals; with `sapiens_depth`."""
+    parsing_model: Path | None = None
+    """TorchScript of a segmentation network; unset: our own parsing."""
+    parsing_classes: Literal["bisenet", "segformer", "sapiens"] = "bisenet"
+    """Whose classes the network has."""
 
     @model_validator(mode="after")
     def _refuse_halves(self) -> OwnModels:

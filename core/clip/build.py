@@ -21,8 +21,8 @@ from core.clip.intake import FRAME_SAMPLES, ClipOptions, Plan, plan_clip
 from core.clip.lag import Lag, measure_lag
 from core.clip.landmarks import LANDMARKS, Landmarker, mouth_opening
 from core.clip.layout import SPEECH_MARGIN, Clip, Reference
-from core.clip.parsing import KEY_FRAMES, fit_parsing, parse_frame
-from core.clip.person import PersonSegmenter
+from core.clip.parsers import open_parser
+from core.clip.parsing import KEY_FRAMES
 from core.clip.plate import background_plate
 from core.clip.scaling import scaled_labels, scaled_picture
 from core.clip.speech import SPEECH_DIMENSION, encode_speech, reduce_speech
@@ -30,6 +30,7 @@ from core.clip.tracking import FOCAL_AT_512, Track, short_gaps, track_head
 from core.errors import InputRefusedError
 from core.media import SPEECH_RATE_HZ, decode_frames
 from core.progress import StageContext
+from core.settings import load_own_models
 
 STAGE = "preprocess"
 WORKING_SIDE = 512
@@ -222,13 +223,13 @@ def _parse(frames: Picture, labels: Picture, sighting: Sighting, context: StageC
     """Fill `labels` (of the clip's own size) and return the background plate at the working size."""
     found = np.nonzero(sighting.seen)[0]
     keys = found[np.linspace(0, len(found) - 1, min(KEY_FRAMES, len(found))).round().astype(int)]
-    segmenter = PersonSegmenter()
-    model = fit_parsing([frames[key] for key in keys], [sighting.landmarks[key] for key in keys], segmenter)
+    parser = open_parser(load_own_models())
+    model = parser.learn([frames[key] for key in keys], [sighting.landmarks[key] for key in keys])
     size = labels.shape[1]
     apart = max(1, len(frames) // _PLATE_FRAMES)
     shown: list[tuple[Picture, Picture]] = []
-    for number in range(len(frames)):
-        found_labels = parse_frame(model, frames[number], sighting.landmarks[number], segmenter)
+    parsed = parser.parse(model, frames, sighting.landmarks, range(len(frames)))
+    for number, found_labels in enumerate(parsed):
         if number % apart == 0:
             shown.append((frames[number], found_labels))
         labels[number] = scaled_labels(found_labels, size)

@@ -77,7 +77,7 @@ def fit_mouth(pictures: list[npt.NDArray[np.uint8]], landmarks: list[npt.NDArray
     if total.min() < _LEAST_PIXELS:
         return np.zeros(_BINS**3, np.float32)
     share = gaussian_filter(counts.reshape(_BINS, _BINS, _BINS, 2), (1, 1, 1, 0)).reshape(-1, 2) / total + 1e-5
-    return np.log(share[:, 0] / share[:, 1]).astype(np.float32)
+    return np.asarray(np.log(share[:, 0] / share[:, 1]), np.float32)
 
 
 def mouth_interior(colours: Floats, picture: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.floating]) -> Mask:

@@ -18,15 +18,15 @@ from core.clip.torchscript import TorchScript
 Floats = npt.NDArray[np.float32]
 
 SAPIENS_HEIGHT, SAPIENS_WIDTH = 1024, 768
-_MEAN = np.array([123.5, 116.5, 103.5], np.float32)
-_DEVIATION = np.array([58.5, 57.0, 57.5], np.float32)
+SAPIENS_MEAN = np.array([123.5, 116.5, 103.5], np.float32)
+SAPIENS_DEVIATION = np.array([58.5, 57.0, 57.5], np.float32)
 _TRUSTED = (Label.HAIR, Label.SKIN, Label.LIPS, Label.TORSO)
 
 
 def sapiens_input(picture: npt.NDArray[np.uint8]) -> Floats:
     """[S, S, 3] sRGB -> [1, 3, 1024, 768], stretched and normalised as Sapiens was trained."""
     stretched = cv2.resize(picture, (SAPIENS_WIDTH, SAPIENS_HEIGHT), interpolation=cv2.INTER_LINEAR)
-    normalised = (stretched.astype(np.float32) - _MEAN) / _DEVIATION
+    normalised = (stretched.astype(np.float32) - SAPIENS_MEAN) / SAPIENS_DEVIATION
     return np.asarray(normalised.transpose(2, 0, 1)[None], np.float32)
 
 

@@ -1,7 +1,6 @@
 """Small TorchScript models with the interfaces of those that users bring; written by tests."""
 
-from __future__ import annotations
-
+# No postponed annotations: TorchScript reads them.
 from pathlib import Path
 
 import torch
@@ -10,8 +9,6 @@ from torch import Tensor, nn
 
 class TinySapiens(nn.Module):
     """Answers at half its input's size, as Sapiens does, with fixed combinations of the channels."""
-
-    weights: Tensor
 
     def __init__(self, weights: list[list[float]], offset: list[float]) -> None:
         super().__init__()
@@ -24,6 +21,25 @@ class TinySapiens(nn.Module):
         if list(picture.shape) != [1, 3, 1024, 768]:
             raise RuntimeError("Sapiens takes 1024 x 768")
         return torch.nn.functional.avg_pool2d(self.mix(picture), 2)
+
+
+class TinySegmenter(nn.Module):
+    """Reads each pixel's class from its red channel, nine levels a class; several answers, as BiSeNet gives."""
+
+    centres: Tensor
+
+    def __init__(self, classes: int, height: int, width: int, mean: float, deviation: float) -> None:
+        super().__init__()
+        self.register_buffer("centres", torch.arange(classes).float().view(1, -1, 1, 1) * 9)
+        self.height, self.width, self.mean, self.deviation = height, width, mean, deviation
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        if picture.shape[2] != self.height or picture.shape[3] != self.width:
+            raise RuntimeError("trained at another size")
+        red = picture[:, :1] * self.deviation + self.mean
+        small = torch.nn.functional.avg_pool2d(red, 4)
+        logits = -((small - self.centres) ** 2)
+        return logits, logits[:, :, ::2, ::2]
 
 
 def save(model: nn.Module, path: Path) -> Path:

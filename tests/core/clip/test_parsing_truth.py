@@ -30,7 +30,9 @@ def truth(sample: Sample) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def film(sample: Sample) -> np.ndarray:
     """[T, 512, 512, 3]"""
-    return np.stack(list(decode_frames(sample.video, probe(sample.video), crop=None, size=512, start_frame=0, count=50)))
+    return np.stack(
+        list(decode_frames(sample.video, probe(sample.video), crop=None, size=512, start_frame=0, count=50))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,9 @@ def test_head_mouth_and_lips_are_where_the_truth_has_them(labels, truth) -> None
 def test_neighbours_steady_the_labels_of_a_noisy_film(film, landmarks, model, segmenter) -> None:
     generator = np.random.default_rng(0)
     noisy = np.clip(film[:14] + generator.normal(0, 14, (14, 512, 512, 1)), 0, 255).astype(np.uint8)
-    alone = np.stack([parse_frame(model, frame, here, segmenter) for frame, here in zip(noisy, landmarks, strict=False)])
+    alone = np.stack(
+        [parse_frame(model, frame, here, segmenter) for frame, here in zip(noisy, landmarks, strict=False)]
+    )
     steady = np.stack(list(parse_film(model, noisy, landmarks[:14], range(14), segmenter)))
     assert flicker(steady, landmarks[:14]) < 0.85 * flicker(alone, landmarks[:14])
 
