@@ -25,8 +25,10 @@ from core.clip.parsers import open_parser
 from core.clip.parsing import KEY_FRAMES
 from core.clip.plate import background_plate
 from core.clip.scaling import scaled_labels, scaled_picture
-from core.clip.speech import SPEECH_DIMENSION, encode_speech, reduce_speech
+from core.clip.speech import encode_speech, reduce_speech, speech_encoder
 from core.clip.tracking import FOCAL_AT_512, Track, short_gaps, track_head
+from core.clip.voice import frame_voice, voice_gate
+from core.clip.whisper import WHISPER_FEATURES
 from core.errors import InputRefusedError
 from core.media import SPEECH_RATE_HZ, decode_frames
 from core.progress import StageContext
@@ -135,11 +137,18 @@ def _assemble(
         speech=speech,
         speech_zero=SPEECH_MARGIN,
         start_frame=plan.start,
+        voice=frame_voice(voice_gate(plan.audio), np.arange(plan.start, plan.start + plan.count), lag),
+        speech_features=speech_encoder().name,
     )
 
 
 def measure_sighting_lag(speech: npt.NDArray[np.float32], sighting: Sighting) -> Lag:
-    """Audio-video lag of a clip from its own speech ([n, 384], `SPEECH_MARGIN` steps before its time 0) and lips."""
+    """Audio-video lag of a clip from its own speech ([n, D], `SPEECH_MARGIN` steps before its time 0) and lips.
+
+    The predictor was trained on Whisper's features; of others it is never sure.
+    """
+    if speech_encoder().name != WHISPER_FEATURES:
+        return Lag(0, 0.0, 0.0)
     return measure_lag(reduce_speech(speech), SPEECH_MARGIN, mouth_opening(sighting.landmarks), sighting.seen)
 
 
@@ -254,14 +263,14 @@ def clip_speech(audio: npt.NDArray[np.float32], start: int, count: int) -> npt.N
         count: frames.
 
     Returns:
-        [2 count + 2 SPEECH_MARGIN, 384]; where the recording has no sound for a step, it is zero.
+        [2 count + 2 SPEECH_MARGIN, D]; where the recording has no sound for a step, it is zero.
     """
     first = 2 * start - SPEECH_MARGIN
     steps = 2 * count + 2 * SPEECH_MARGIN
     heard_from = max(0, first - _SPEECH_CONTEXT)
     heard_to = first + steps + _SPEECH_CONTEXT
     encoded = encode_speech(audio[heard_from * _STEP_SAMPLES : heard_to * _STEP_SAMPLES])
-    features = np.zeros((steps, SPEECH_DIMENSION), np.float32)
+    features = np.zeros((steps, encoded.shape[1]), np.float32)
     low, high = max(first, heard_from), min(first + steps, heard_from + len(encoded))
     features[low - first : high - first] = encoded[low - heard_from : high - heard_from]
     return features

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 
 from core.clip.lag import LARGEST_LAG, LagPredictor, correlations, heard_around, measure_lag
-from core.clip.speech import SPEECH_FEATURES, encode_speech, reduce_speech
+from core.clip.speech import encode_speech, reduce_speech, speech_encoder
 from core.errors import LikenessError
 from core.progress import StageContext
 
@@ -126,7 +126,10 @@ def main() -> None:
         sys.stderr.write(f"{name}: lag {lag:+d}\n")
     parts, sure, near, exact = validate(speakers, lags)
     sys.stderr.write(f"{parts} parts of 5 s, {sure} sure, of these {near} within a frame, {exact} exact\n")
-    card = {"features": SPEECH_FEATURES, "lags": " ".join(f"{n}:{lag}" for n, lag in zip(names, lags, strict=True))}
+    card = {
+        "features": speech_encoder().name,
+        "lags": " ".join(f"{n}:{lag}" for n, lag in zip(names, lags, strict=True)),
+    }
     save_file(
         {"mean": np.asarray(predictor.mean), "weights": np.asarray(predictor.weights)}, arguments.output, metadata=card
     )

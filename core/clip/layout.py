@@ -20,6 +20,8 @@ from core.camera import Camera
 FPS = 25
 SPEECH_RATE = 50
 SPEECH_MARGIN = 64
+_UNNAMED_SPEECH = "whisper-tiny.en-encoder-2s"
+"""The features of clips from before their name was written down."""
 
 
 class Label(IntEnum):
@@ -80,11 +82,15 @@ class Clip:
     expression: npt.NDArray[np.float32]
     """[T, 6] upper face 0..1: brow inner up, brow down, brow outer up, eye wide, eye squint, blink."""
     speech: npt.NDArray[np.float32]
-    """[n, 384] Whisper tiny.en encoder at 50 Hz; step `speech_zero` + i is centred at 20 i ms of the clip."""
+    """[n, D] speech features at 50 Hz; step `speech_zero` + i is centred at 20 i ms of the clip."""
     speech_zero: int
     """Index in `speech` of the step at the clip's time 0; before it lies real context, or zeros where there is none."""
     start_frame: int
     """First frame of this clip in the 25 fps timeline of the source."""
+    voice: npt.NDArray[np.float32] | None = None
+    """[T] 0..1 whether somebody speaks while the frame is shown, the lag corrected; None in clips of old."""
+    speech_features: str = _UNNAMED_SPEECH
+    """Whose features `speech` holds: the name of a `SpeechEncoder`."""
 
     @property
     def count(self) -> int:
@@ -104,6 +110,7 @@ class Clip:
             "size": c.width,
             "start_frame": self.start_frame,
             "speech_zero": self.speech_zero,
+            "speech_features": self.speech_features,
             "reference": {"crop": list(r.crop), "focal": r.focal, "lag_frames": r.lag_frames},
         }
         np.save(self.folder / "plate.npy", self.plate)
@@ -116,6 +123,8 @@ class Clip:
             "expression": self.expression,
             "rigid_points": r.rigid_points,
         }
+        if self.voice is not None:
+            tracks["voice"] = self.voice
         if r.expression_range is not None:
             tracks["expression_range"] = r.expression_range
         np.savez(self.folder / "tracks.npz", allow_pickle=False, **tracks)
@@ -153,4 +162,6 @@ class Clip:
             speech=np.load(folder / "speech.npy"),
             speech_zero=scalars["speech_zero"],
             start_frame=scalars["start_frame"],
+            voice=data.get("voice"),
+            speech_features=scalars.get("speech_features", _UNNAMED_SPEECH),
         )
