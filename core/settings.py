@@ -178,6 +178,35 @@ class Settings(BaseSettings):
         return self.data_dir.absolute() / "logs"
 
 
+class OwnModels(BaseSettings):
+    """Model files that a user brings (docs/models.md); what is unset is done with what ships with Likeness."""
+
+    model_config = SettingsConfigDict(env_prefix="LIKENESS_", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    sapiens_depth: Path | None = None
+    """TorchScript of Sapiens' relative depth; with `sapiens_normal`."""
+    sapiens_normal: Path | None = None
+    """TorchScript of Sapiens' surface normals; with `sapiens_depth`."""
+    parsing_model: Path | None = None
+    """TorchScript of a segmentation network; unset: our own parsing."""
+    parsing_classes: Literal["bisenet", "segformer", "sapiens"] = "bisenet"
+    """Whose classes the network has."""
+    speech_features: Literal["whisper", "log-mel", "wav2vec2", "hubert"] = "whisper"
+    """What motion fields hear. All but Whisper's need a projection, and a motion field, of their own."""
+    speech_model: Path | None = None
+    """For `wav2vec2` and `hubert`: a TorchScript file, or a folder that transformers reads."""
+    speech_projection: Path | None = None
+    """safetensors of `core.clip.fit_speech_projection`, for all but Whisper's."""
+
+    @model_validator(mode="after")
+    def _refuse_halves(self) -> OwnModels:
+        if (self.sapiens_depth is None) != (self.sapiens_normal is None):
+            raise ValueError("LIKENESS_SAPIENS_DEPTH and LIKENESS_SAPIENS_NORMAL are set together")
+        if self.speech_features in ("wav2vec2", "hubert") and self.speech_model is None:
+            raise ValueError(f"LIKENESS_SPEECH_FEATURES={self.speech_features} needs LIKENESS_SPEECH_MODEL")
+        return self
+
+
 def load_settings(**overrides: object) -> Settings:
     """Settings from the environment, with some given by the caller.
 
@@ -187,5 +216,21 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        reasons = "; ".join(item["msg"] for item in error.errors(include_url=False, include_input=False))
-        raise UsageError("bad_settings", f"The settings can't be used: {reasons}.", "See docs/platform.md.") from error
+        raise _bad_settings(error, "docs/platform.md") from error
+
+
+def load_own_models(**overrides: object) -> OwnModels:
+    """Which models a user brings, from the environment, with some given by the caller.
+
+    Raises:
+        UsageError: `bad_settings`.
+    """
+    try:
+        return OwnModels(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise _bad_settings(error, "docs/models.md") from error
+
+
+def _bad_settings(error: ValidationError, page: str) -> UsageError:
+    reasons = "; ".join(item["msg"] for item in error.errors(include_url=False, include_input=False))
+    return UsageError("bad_settings", f"The settings can't be used: {reasons}.", f"See {page}.")

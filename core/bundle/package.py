@@ -15,7 +15,7 @@ from core.bundle.manifest import Manifest, SourceFrames, SpeechFeatures, UmfRefe
 from core.bundle.portrait import build_portrait
 from core.bundle.preview import build_preview
 from core.clip.layout import FPS, SPEECH_RATE, Clip
-from core.clip.speech import REDUCED_DIMENSION, SPEECH_FEATURES
+from core.clip.speech import REDUCED_DIMENSION
 from core.progress import StageContext
 from core.version import project_version
 
@@ -63,7 +63,7 @@ def package_avatar(
         reference_focal=clip.reference.focal,
         crop=clip.reference.crop,
         lag_frames=clip.reference.lag_frames,
-        speech=SpeechFeatures(SPEECH_FEATURES, REDUCED_DIMENSION, SPEECH_RATE),
+        speech=SpeechFeatures(clip.speech_features, REDUCED_DIMENSION, SPEECH_RATE),
         source_frames=SourceFrames(clip.start_frame, clip.count),
         umf=umf if isinstance(umf, UmfReference) else None,
         consent_id=consent_id,

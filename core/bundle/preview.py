@@ -57,7 +57,7 @@ def build_preview(
 
 def _frames(avatar: Avatar, clip: Clip, backdrops: Pictures, count: int) -> Iterator[Pictures]:
     synthesiser = Synthesiser(avatar, clip.camera)
-    features, lag = reduce_speech(clip.speech), clip.reference.lag_frames
+    features, lag = reduce_speech(clip.speech, clip.speech_features), clip.reference.lag_frames
     for index in range(count):
         windows = speech_windows(features, clip.speech_zero, np.array([index]), lag)[0]
         yield synthesiser.frame(

@@ -24,18 +24,21 @@ from core.clip.lag import Lag, measure_lag
 from core.clip.landmarks import mouth_opening
 from core.clip.layout import SPEECH_MARGIN, WORKING_SIDE, Clip, Reference
 from core.clip.parallel import Spares, Tick, ahead, attend, awaited, beside, in_order
-from core.clip.parsing import KEY_FRAMES, ParsingModel, fit_parsing, parse_frame
-from core.clip.person import PersonSegmenter
+from core.clip.parsers import Parser, open_parser
+from core.clip.parsing import KEY_FRAMES, ParsingModel
 from core.clip.picture_file import PictureFile
 from core.clip.plate import background_plate
 from core.clip.scaling import scaled_labels, scaled_picture
 from core.clip.sighting import Sighting, check_sighting, film_start, follow_face, segments
-from core.clip.speech import SPEECH_DIMENSION, encode_speech, reduce_speech
+from core.clip.speech import encode_speech, reduce_speech, speech_encoder
 from core.clip.stage_clock import StageClock
 from core.clip.tracking import FOCAL_AT_512, Track, track_head
 from core.clip.unfinished import Unfinished
+from core.clip.voice import frame_voice, voice_gate
+from core.clip.whisper import WHISPER_FEATURES
 from core.media import SPEECH_RATE_HZ, decode_frames
 from core.progress import StageContext
+from core.settings import load_own_models
 
 __all__ = [
     "STAGE", "WORKING_SIDE", "Sighting", "applied_lag", "build_clip", "check_sighting", "clip_speech", "follow_face",
@@ -114,7 +117,10 @@ def build_clip(
         camera = Camera.centred(options.reference.focal if options.reference else FOCAL_AT_512, WORKING_SIDE)
         known_points = options.reference.rigid_points if options.reference else None
         with timed.part("tracking"):
-            track = attend(lambda: track_head(sighting.landmarks, sighting.seen, camera, known_points), progress.tick)
+            track = attend(
+                lambda: track_head(sighting.landmarks, sighting.seen, camera, known_points, chosen.jumps),
+                progress.tick,
+            )
         progress.at(_TRACKED)
         with timed.part("labels"):
             _parse(work, sighting, progress)
@@ -163,11 +169,18 @@ def _assemble(
         speech=speech,
         speech_zero=SPEECH_MARGIN,
         start_frame=plan.start,
+        voice=frame_voice(voice_gate(plan.audio), np.arange(plan.start, plan.start + plan.count), lag),
+        speech_features=speech_encoder().name,
     )
 
 
 def measure_sighting_lag(speech: npt.NDArray[np.float32], sighting: Sighting) -> Lag:
-    """Audio-video lag of a clip from its own speech ([n, 384], `SPEECH_MARGIN` steps before its time 0) and lips."""
+    """Audio-video lag of a clip from its own speech ([n, D], `SPEECH_MARGIN` steps before its time 0) and lips.
+
+    The predictor was trained on Whisper's features; of others it is never sure.
+    """
+    if speech_encoder().name != WHISPER_FEATURES:
+        return Lag(0, 0.0, 0.0)
     return measure_lag(reduce_speech(speech), SPEECH_MARGIN, mouth_opening(sighting.landmarks), sighting.seen)
 
 
@@ -208,15 +221,16 @@ def _parse(work: Unfinished, sighting: Sighting, progress: _Progress) -> None:
     whole, done = segments(len(work.frames)), work.labelled()
     if len(done) == len(whole):
         return
-    segmenters = Spares(PersonSegmenter)
-    model = attend(lambda: _parsing_model(work.frames, sighting, segmenters), progress.tick)
+    parsers = Spares(lambda: open_parser(load_own_models()))
+    model = attend(lambda: _parsing_model(work.frames, sighting, parsers), progress.tick)
 
     def label(number: int, pulse: Tick) -> int:
-        with segmenters.lent() as segmenter:
-            for frame in whole[number]:
+        with parsers.lent() as parser:
+            labelled = parser.parse(model, work.frames, sighting.landmarks, whole[number])
+            for frame, labels in zip(whole[number], labelled, strict=True):
                 pulse()
                 progress.add((_PARSED - _TRACKED) / len(work.frames))
-                work.labels[frame] = parse_frame(model, work.frames[frame], sighting.landmarks[frame], segmenter)
+                work.labels[frame] = labels
         return number
 
     waiting = [number for number in range(len(whole)) if number not in done]
@@ -224,11 +238,12 @@ def _parse(work: Unfinished, sighting: Sighting, progress: _Progress) -> None:
         work.keep_labelled(number)
 
 
-def _parsing_model(frames: PictureFile, sighting: Sighting, segmenters: Spares[PersonSegmenter]) -> ParsingModel:
+def _parsing_model(frames: PictureFile, sighting: Sighting, parsers: Spares[Parser]) -> ParsingModel | None:
     found = np.nonzero(sighting.seen)[0]
     keys = found[np.linspace(0, len(found) - 1, min(KEY_FRAMES, len(found))).round().astype(int)]
-    with segmenters.lent() as segmenter:
-        return fit_parsing([frames[int(key)] for key in keys], [sighting.landmarks[key] for key in keys], segmenter)
+    pictures, landmarks = [frames[int(key)] for key in keys], [sighting.landmarks[key] for key in keys]
+    with parsers.lent() as parser:
+        return parser.learn(pictures, landmarks)
 
 
 def _plate(work: Unfinished) -> Picture:
@@ -274,14 +289,14 @@ def clip_speech(audio: npt.NDArray[np.float32], start: int, count: int) -> npt.N
         count: frames.
 
     Returns:
-        [2 count + 2 SPEECH_MARGIN, 384]; where the recording has no sound for a step, it is zero.
+        [2 count + 2 SPEECH_MARGIN, D]; where the recording has no sound for a step, it is zero.
     """
     first = 2 * start - SPEECH_MARGIN
     steps = 2 * count + 2 * SPEECH_MARGIN
     heard_from = max(0, first - _SPEECH_CONTEXT)
     heard_to = first + steps + _SPEECH_CONTEXT
     encoded = encode_speech(audio[heard_from * _STEP_SAMPLES : heard_to * _STEP_SAMPLES])
-    features = np.zeros((steps, SPEECH_DIMENSION), np.float32)
+    features = np.zeros((steps, encoded.shape[1]), np.float32)
     low, high = max(first, heard_from), min(first + steps, heard_from + len(encoded))
     features[low - first : high - first] = encoded[low - heard_from : high - heard_from]
     return features

@@ -56,10 +56,22 @@ def similarity(source: npt.NDArray[np.floating], target: npt.NDArray[np.floating
 def polygon(
     landmarks: npt.NDArray[np.floating], indices: tuple[int, ...], height: int, width: int
 ) -> npt.NDArray[np.bool_]:
-    """[height, width] the inside of a closed line of landmarks, to an eighth of a pixel."""
-    mask = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(mask, [np.round(landmarks[list(indices), :2] * 8).astype(np.int32)], (1,), cv2.LINE_8, 3)
-    return mask > 0
+    """[height, width] the pixels whose centres (at +0.5) lie inside a closed line of landmarks (even-odd rule)."""
+    points = np.asarray(landmarks, np.float64)[list(indices), :2]
+    first = max(0, int(np.ceil(points[:, 1].min() - 0.5)))
+    last = min(height, int(np.floor(points[:, 1].max() - 0.5)) + 1)
+    mask = np.zeros((height, width), np.bool_)
+    if last <= first:
+        return mask
+    middle = np.arange(first, last)[:, None] + 0.5
+    (x0, y0), (x1, y1) = points.T, np.roll(points, -1, axis=0).T
+    row, edge = np.nonzero((y0 <= middle) != (y1 <= middle))
+    share = (middle[row, 0] - y0[edge]) / (y1[edge] - y0[edge])
+    crossing = x0[edge] + share * (x1[edge] - x0[edge])
+    column = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
+    toggles = np.bincount(row * (width + 1) + column, minlength=(last - first) * (width + 1))
+    mask[first:last] = toggles.reshape(last - first, width + 1)[:, :width].cumsum(1) % 2 == 1
+    return mask
 
 
 def hanging_hair(hair: npt.NDArray[np.bool_], up: Floats) -> npt.NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from core.clip.footage import Footage, identity_of, read_folder
 from core.clip.lag import LARGEST_LAG, LagPredictor, correlations, heard_around
 from core.clip.landmarks import mouth_opening
-from core.clip.speech import SPEECH_FEATURES
+from core.clip.speech import speech_encoder
 
 _RIDGE = 3000.0
 _ROUNDS = 4
@@ -116,7 +116,8 @@ def main() -> None:
     predictor = fit_ridge([moments(speaker, lag) for speaker, lag in zip(speakers, lags, strict=True)])
     for name, lag in zip(footage, lags, strict=True):
         sys.stderr.write(f"{name}: lag {lag:+d}\n")
-    card = {"features": SPEECH_FEATURES, "lags": " ".join(f"{n}:{lag}" for n, lag in zip(footage, lags, strict=True))}
+    lags_by_name = " ".join(f"{n}:{lag}" for n, lag in zip(footage, lags, strict=True))
+    card = {"features": speech_encoder().name, "lags": lags_by_name}
     save_file(
         {"mean": np.asarray(predictor.mean), "weights": np.asarray(predictor.weights)}, arguments.output, metadata=card
     )

@@ -1,7 +1,8 @@
-"""Makes `data/speech_pca64.safetensors`: the projection of speech features from 384 to 64 numbers.
+"""Makes `data/speech_pca64.safetensors`: the projection of speech features from 384 to 64 numbers, and those of others.
 
 Run: `python -m core.clip.fit_speech_projection CORPUS_DIR`, where CORPUS_DIR holds the clips of the pre-training corpus
-(and none that results are measured on).
+(and none that results are measured on). Under other `LIKENESS_SPEECH_FEATURES` the file is one for
+`LIKENESS_SPEECH_PROJECTION`: name it with `--output`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
 
-from core.clip.speech import REDUCED_DIMENSION, SPEECH_FEATURES, encode_speech
+from core.clip.speech import REDUCED_DIMENSION, encode_speech, speech_encoder
 
 Floats = npt.NDArray[np.float32]
 
@@ -51,7 +52,7 @@ def main() -> None:
         sys.stderr.write(f"{clip.name}: {len(features[-1]) / 50:.1f} s\n")
     mean, projection, kept = fit_projection(np.concatenate(features))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    card = {"features": SPEECH_FEATURES, "clips": str(len(features)), "variance_kept": f"{kept:.4f}"}
+    card = {"features": speech_encoder().name, "clips": str(len(features)), "variance_kept": f"{kept:.4f}"}
     save_file({"mean": mean, "projection": projection}, arguments.output, metadata=card)
     sys.stderr.write(f"variance kept: {kept:.3f}\n")
 

@@ -82,11 +82,15 @@ class Clip:
     expression: npt.NDArray[np.float32]
     """[T, 6] upper face 0..1: brow inner up, brow down, brow outer up, eye wide, eye squint, blink."""
     speech: npt.NDArray[np.float32]
-    """[n, 384] Whisper tiny.en encoder at 50 Hz; step `speech_zero` + i is centred at 20 i ms of the clip."""
+    """[n, D] speech features at 50 Hz; step `speech_zero` + i is centred at 20 i ms of the clip."""
     speech_zero: int
     """Index in `speech` of the step at the clip's time 0; before it lies real context, or zeros where there is none."""
     start_frame: int
     """First frame of this clip in the 25 fps timeline of the source."""
+    voice: npt.NDArray[np.float32]
+    """[T] 0..1 whether somebody speaks while the frame is shown, the lag corrected."""
+    speech_features: str
+    """Whose features `speech` holds: the name of a `SpeechEncoder`."""
 
     @property
     def count(self) -> int:
@@ -106,6 +110,7 @@ class Clip:
             "size": c.width,
             "start_frame": self.start_frame,
             "speech_zero": self.speech_zero,
+            "speech_features": self.speech_features,
             "reference": {"crop": list(r.crop), "focal": r.focal, "lag_frames": r.lag_frames},
         }
         np.save(self.folder / "plate.npy", self.plate)
@@ -117,6 +122,7 @@ class Clip:
             "valid": self.valid,
             "expression": self.expression,
             "rigid_points": r.rigid_points,
+            "voice": self.voice,
         }
         if r.expression_range is not None:
             tracks["expression_range"] = r.expression_range
@@ -155,4 +161,6 @@ class Clip:
             speech=np.load(folder / "speech.npy"),
             speech_zero=scalars["speech_zero"],
             start_frame=scalars["start_frame"],
+            voice=data["voice"],
+            speech_features=scalars["speech_features"],
         )

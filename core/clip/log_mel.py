@@ -38,10 +38,13 @@ def mel_filters() -> Floats:
     return np.asarray(triangles * (2 / (edges[2:] - edges[:-2]))[:, None], np.float32)
 
 
-def log_mel(audio: Floats) -> Floats:
+def log_mel(audio: Floats, peak: float | None = None) -> Floats:
     """[n] samples at 16 kHz -> [80, n // 160], Whisper's scale (about -1..1.5); column j is centred at 10 j ms.
 
-    The floor lies 8 decades below the loudest value of this audio, so what a window sees depends on the whole of it.
+    Args:
+        audio: [n] mono, -1..1.
+        peak: the floor lies 8 decades below it. None, as in Whisper, is the loudest value of this audio, so that what a
+            window sees depends on the whole of it.
     """
     padded = np.pad(audio.astype(np.float32), _WINDOW // 2, mode="reflect")
     hann = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
@@ -52,4 +55,4 @@ def log_mel(audio: Floats) -> Floats:
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
         energy[:, start : start + _BLOCK] = mel_filters() @ power.T
     decades = np.log10(np.maximum(energy, 1e-10))
-    return np.asarray((np.maximum(decades, decades.max() - 8) + 4) / 4, np.float32)
+    return np.asarray((np.maximum(decades, (decades.max() if peak is None else peak) - 8) + 4) / 4, np.float32)

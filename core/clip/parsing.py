@@ -6,17 +6,20 @@ A first version of what issue 4 asks; measured and looked at in docs/clip.md. Mu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from core.clip.canonical import FACE_OVAL, LIPS_INNER, LIPS_OUTER
+from core.clip.canonical import FACE_OVAL, LIPS_OUTER
 from core.clip.colours import rough_labels
 from core.clip.face_frame import face_coordinates, hanging_hair, polygon, shoulder_height, similarity, skin_reach
 from core.clip.layout import Label
+from core.clip.mouth_line import fit_mouth, mouth_interior
 from core.clip.person import SIDE, PersonSegmenter
 from core.clip.scaling import scaled_picture
 
@@ -29,6 +32,8 @@ _BORDER = SIDE // 4
 """Room around the reference picture, so that a class seen near its border is known a little beyond it."""
 _COLOUR_WEIGHT = 0.7
 _PERSON_WEIGHT = 0.75
+_NEIGHBOUR_WEIGHT = 0.25
+"""Of the frame before and of the frame after; the rest is the frame's own."""
 _BINS = 32
 _NEVER = -1e3
 _INNER_FACE = 0.85
@@ -47,6 +52,8 @@ class ParsingModel:
     """[384, 384, 4] log prior of each class around the reference face."""
     colour: Floats
     """[32 * 32 * 32, 4] log likelihood of each LAB bin in each class."""
+    mouth: Floats
+    """What `fit_mouth` knows of the colours inside the mouth."""
 
 
 def fit_parsing(frames: list[Picture], landmarks: list[Floats], segmenter: PersonSegmenter) -> ParsingModel:
@@ -72,7 +79,8 @@ def fit_parsing(frames: list[Picture], landmarks: list[Floats], segmenter: Perso
         bins = _colour_bins(small).ravel()
         for number in range(len(_CLASSES)):
             colours[:, number] += np.bincount(bins, masks[..., number].ravel(), minlength=_BINS**3)
-    return ParsingModel(reference, _place_prior(counts, reference), _colour_likelihood(colours))
+    mouth = fit_mouth(frames, list(landmarks))
+    return ParsingModel(reference, _place_prior(counts, reference), _colour_likelihood(colours), mouth)
 
 
 def _place_prior(counts: Floats, reference: Floats) -> Floats:
@@ -110,20 +118,92 @@ def _to_reference(landmarks: Floats, reference: Floats) -> npt.NDArray[np.float6
 def parse_frame(
     model: ParsingModel, frame: Picture, landmarks: npt.NDArray[np.floating], segmenter: PersonSegmenter
 ) -> npt.NDArray[np.uint8]:
-    """Labels [S, S] of a picture [S, S, 3] whose face has `landmarks` [478, 2+] in its pixels."""
-    side = frame.shape[0]
+    """Labels [S, S] of a single picture [S, S, 3] whose face has `landmarks` [478, 2+] in its pixels."""
+    return next(parse_film(model, frame[None], landmarks[None], range(1), segmenter))
+
+
+def parse_film(
+    model: ParsingModel,
+    frames: Film,
+    landmarks: npt.NDArray[np.floating],
+    span: range,
+    segmenter: PersonSegmenter,
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Labels of the frames of `span`, in order, each steadied by the frames before and after it.
+
+    The neighbours' colours and person masks, brought over by the face's motion, count half as much in all as the
+    frame's own. Nothing depends on where a span begins or ends, and nothing lags behind.
+
+    Args:
+        model: of this film.
+        frames: `frames[f]` is a picture [S, S, 3]; one shot.
+        landmarks: [T, 478, 2+] pixels.
+        span: frames to parse; the one before and the one after are read too, where the film has them.
+        segmenter: where the person is; not used by two threads at a time.
+
+    Yields:
+        [S, S] values of `Label`.
+    """
+    known: dict[int, _Evidence] = {}
+    for number in span:
+        near = range(max(0, number - 1), min(len(landmarks), number + 2))
+        for one in near:
+            if one not in known:
+                known[one] = _evidence(model, np.asarray(frames[one]), landmarks[one], segmenter)
+        known = {one: known[one] for one in near}
+        steady = _steadied(known[number], [known[one] for one in near if one != number])
+        yield _decide(model, known[number], steady, landmarks[number])
+
+
+class Film(Protocol):
+    """Pictures by number."""
+
+    def __getitem__(self, number: int, /) -> Picture: ...
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What one frame shows, at the working size."""
+
+    picture: Picture
+    """[S, S, 3] at its own size."""
+    here: Floats
+    """[478, 2] landmarks at the working size."""
+    scores: Floats
+    """[256, 256, 4] what colours and person mask say of each class, without the place."""
+
+
+def _evidence(
+    model: ParsingModel, frame: Picture, landmarks: npt.NDArray[np.floating], segmenter: PersonSegmenter
+) -> _Evidence:
     small = scaled_picture(frame, SIDE)
-    here = landmarks[:, :2].astype(np.float32) * (SIDE / side)
-    placed = cv2.warpAffine(
-        model.place, _to_reference(here, model.reference), (SIDE, SIDE),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
-    scores = np.asarray(placed, np.float32)
-    scores += _COLOUR_WEIGHT * model.colour[_colour_bins(small)]
+    scores = _COLOUR_WEIGHT * model.colour[_colour_bins(small)]
     person = np.clip(segmenter.probability(small), 0.02, 0.98)
     odds = _PERSON_WEIGHT * np.log(person / (1 - person))
     scores[..., 0] -= odds
     scores[..., 1:] += odds[..., None]
+    return _Evidence(frame, landmarks[:, :2].astype(np.float32) * (SIDE / frame.shape[0]), scores)
+
+
+def _steadied(own: _Evidence, others: list[_Evidence]) -> Floats:
+    scores = own.scores.copy()
+    for other in others:
+        moved = cv2.warpAffine(
+            other.scores, similarity(other.here, own.here), (SIDE, SIDE),
+            flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+        scores += _NEIGHBOUR_WEIGHT * (np.asarray(moved, np.float32) - own.scores)
+    return scores
+
+
+def _decide(
+    model: ParsingModel, evidence: _Evidence, scores: Floats, landmarks: npt.NDArray[np.floating]
+) -> npt.NDArray[np.uint8]:
+    side, here = evidence.picture.shape[0], evidence.here
+    scores += cv2.warpAffine(
+        model.place, _to_reference(here, model.reference), (SIDE, SIDE),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
     scores = np.asarray(cv2.GaussianBlur(scores, (0, 0), 1), np.float32)
     _, up = face_coordinates(here, SIDE, SIDE)
     hair = scores.argmax(-1) == 1
@@ -134,7 +214,9 @@ def parse_frame(
     coarse = scores.argmax(-1).astype(np.uint8)
     _drop_islands(coarse, scores, polygon(here, FACE_OVAL, SIDE, SIDE))
     fine = cv2.resize(scores, (side, side), interpolation=cv2.INTER_LINEAR)
-    return _with_face(fine.argmax(-1), landmarks, side)
+    labels = _with_face(fine.argmax(-1), landmarks, side)
+    labels[mouth_interior(model.mouth, evidence.picture, landmarks)] = Label.MOUTH
+    return labels
 
 
 def _drop_islands(coarse: Picture, scores: Floats, face: npt.NDArray[np.bool_]) -> None:
@@ -163,5 +245,4 @@ def _with_face(classes: npt.NDArray[np.int64], landmarks: npt.NDArray[np.floatin
     _, up = face_coordinates(landmarks, side, side)
     labels[polygon(inner, FACE_OVAL, side, side) & (up < _FRINGE_HEIGHT)] = Label.SKIN
     labels[polygon(landmarks, LIPS_OUTER, side, side)] = Label.LIPS
-    labels[polygon(landmarks, LIPS_INNER, side, side)] = Label.MOUTH
     return labels

@@ -1,26 +1,24 @@
-"""From sound to what the motion field hears: Whisper's encoder at 50 Hz, windows around frames, 64 numbers a step.
+"""From sound to what the motion field hears: features at 50 Hz, windows around frames, 64 numbers a step.
 
-Knows audio as an array of samples; must not know files, video or lips.
+Which features, the settings say (`core.clip.speech_encoders`); by default Whisper's. Knows audio as an array of
+samples; must not know video or lips.
 """
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.clip.layout import SPEECH_RATE
-from core.clip.log_mel import SAMPLE_RATE, log_mel
-from core.models import locate
+from core.clip.speech_encoders import SpeechEncoder, open_encoder
+from core.clip.whisper import WHISPER_FEATURES
+from core.errors import UsageError
+from core.settings import load_own_models
 
 Floats = npt.NDArray[np.float32]
 
-SPEECH_FEATURES = "whisper-tiny.en-encoder-2s"
-SPEECH_DIMENSION = 384
 REDUCED_DIMENSION = 64
 REDUCED_LIMIT = 6.0
 WINDOWS = 8
@@ -28,28 +26,21 @@ WINDOWS = 8
 WINDOW_STEPS = 16
 """Steps of one window of frame g: 2g-8 ... 2g+7."""
 
-_STEP_SAMPLES = SAMPLE_RATE // SPEECH_RATE
-_HEARD = 100
-"""Steps that the encoder hears at once: 2 s."""
-_HOP = 25
-_BATCH = 8
 _PROJECTION = Path(__file__).parent / "data" / "speech_pca64.safetensors"
 
 
-@cache
-def _encoder(folder: str, threads: int) -> Any:
-    import ctranslate2
+def speech_encoder() -> SpeechEncoder:
+    """The encoder in use.
 
-    return ctranslate2.models.Whisper(folder, device="cpu", compute_type="int8", intra_threads=threads)
+    Raises:
+        UsageError: `bad_settings`.
+        MissingModelError: `own_model_missing`, `own_model_unusable`, `transformers_missing`.
+    """
+    return open_encoder(load_own_models())
 
 
 def encode_speech(audio: Floats, threads: int | None = None) -> Floats:
-    """[samples] mono at 16 kHz -> [ceil(samples / 320), 384] at 50 Hz; step i is centred at 20 i ms.
-
-    What Whisper's encoder says of a moment depends on where in its 30 s window the moment lies (cosine 0.6 between two
-    places), which a motion field can't know. So it hears 2 s at a time, every half second, and each step is the
-    weighted mean of the four times it was heard: the same sound gives the same features wherever it comes, no border
-    can be seen, and lips follow them better (docs/clip.md).
+    """[samples] mono at 16 kHz -> [ceil(samples / 320), D] at 50 Hz; step i is centred at 20 i ms.
 
     Args:
         audio: [samples], -1..1.
@@ -58,30 +49,7 @@ def encode_speech(audio: Floats, threads: int | None = None) -> Floats:
     Raises:
         MissingModelError: the encoder is not on this machine.
     """
-    import ctranslate2
-
-    steps = -(-len(audio) // _STEP_SAMPLES)
-    if steps == 0:
-        return np.zeros((0, SPEECH_DIMENSION), np.float32)
-    encoder = _encoder(str(locate("whisper_tiny_en")), threads or min(2, os.cpu_count() or 1))
-    padded = np.pad(np.asarray(audio, np.float32), (0, (steps + 2) * _STEP_SAMPLES - len(audio)))
-    spectrogram = log_mel(padded)[:, : 2 * steps]
-    lead = _HEARD - _HOP
-    total = np.zeros((steps + 2 * _HEARD, SPEECH_DIMENSION), np.float32)
-    weight = np.zeros((steps + 2 * _HEARD, 1), np.float32)
-    silence = ((0, 0), (2 * lead, 2 * _HEARD))
-    surrounded = np.pad(spectrogram, silence, constant_values=float(spectrogram.min()))
-    fade = (np.hanning(_HEARD + 2)[1:-1, None] ** 2).astype(np.float32)
-    starts = range(0, steps + lead, _HOP)
-    for first in range(0, len(starts), _BATCH):
-        batch = starts[first : first + _BATCH]
-        heard = np.stack([surrounded[:, 2 * start : 2 * (start + _HEARD)] for start in batch])
-        encoded = encoder.encode(ctranslate2.StorageView.from_array(heard), to_cpu=True)
-        for start, features in zip(batch, np.array(encoded, np.float32), strict=True):
-            total[start : start + _HEARD] += fade * features
-            weight[start : start + _HEARD] += fade
-    inside = slice(lead, lead + steps)
-    return np.asarray(total[inside] / weight[inside], np.float32)
+    return speech_encoder().encode(audio, threads)
 
 
 def speech_windows(features: Floats, zero: int, frames: npt.NDArray[np.integer], lag: int = 0) -> Floats:
@@ -101,15 +69,46 @@ def speech_windows(features: Floats, zero: int, frames: npt.NDArray[np.integer],
     return np.asarray(features[np.clip(index, 0, len(features) - 1)] * inside[..., None].astype(np.float32))
 
 
-@cache
-def _projection() -> tuple[Floats, Floats]:
-    from safetensors.numpy import load_file
+def reduce_speech(features: Floats, name: str | None = None) -> Floats:
+    """[n, D] -> [n, 64]: a fixed projection, whitened in part, clipped to +-6 (docs/models.md, `speech_pca64`).
 
-    arrays = load_file(_PROJECTION)
-    return arrays["mean"], arrays["projection"]
+    Args:
+        features: of the encoder in use.
+        name: whose features they are, where they come out of a file.
 
-
-def reduce_speech(features: Floats) -> Floats:
-    """[n, 384] -> [n, 64]: a fixed projection, whitened in part, clipped to +-6 (docs/models.md, `speech_pca64`)."""
-    mean, projection = _projection()
+    Raises:
+        UsageError: `speech_features_differ`: they are another encoder's; `speech_projection_unusable`.
+    """
+    encoder = speech_encoder()
+    if name not in (None, encoder.name) or features.shape[-1] != encoder.dimension:
+        raise UsageError(
+            "speech_features_differ",
+            f"The clip was made with {name or 'other'} speech features; the ones in use are {encoder.name}.",
+            "Make it again, or set LIKENESS_SPEECH_FEATURES as it was.",
+        )
+    configured = load_own_models().speech_projection
+    path = _PROJECTION if encoder.name == WHISPER_FEATURES else configured
+    mean, projection = _projection(path, encoder.name, encoder.dimension)
     return np.clip((features - mean) @ projection, -REDUCED_LIMIT, REDUCED_LIMIT).astype(np.float32)
+
+
+@cache
+def _projection(path: Path | None, name: str, dimension: int) -> tuple[Floats, Floats]:
+    from safetensors import SafetensorError, safe_open
+
+    unusable = UsageError(
+        "speech_projection_unusable",
+        f"LIKENESS_SPEECH_PROJECTION names no projection of {name} features.",
+        "Make one with `python -m core.clip.fit_speech_projection` under the same settings (docs/models.md).",
+    )
+    if path is None or not path.is_file():
+        raise unusable
+    try:
+        with safe_open(path, framework="numpy") as file:
+            mean, projection = file.get_tensor("mean"), file.get_tensor("projection")
+            whose = (file.metadata() or {}).get("features")
+    except SafetensorError as error:
+        raise unusable from error
+    if whose != name or projection.shape != (dimension, REDUCED_DIMENSION):
+        raise unusable
+    return mean, projection

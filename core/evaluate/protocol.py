@@ -112,7 +112,7 @@ def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: Stag
 
 
 def _rendered(bundle: Bundle, clip: Clip, order: npt.NDArray[np.integer], stopwatch: Stopwatch) -> Iterator[Frame]:
-    features, lag = reduce_speech(clip.speech), clip.reference.lag_frames
+    features, lag = reduce_speech(clip.speech, clip.speech_features), clip.reference.lag_frames
     return synthesise(
         open_synthesiser(bundle, clip.size),
         Motion(clip.rotations, clip.translations, clip.expression),

@@ -16,7 +16,7 @@ from core.avatar import FaceField
 from core.clip.canonical import canonical_face
 from core.clip.lag import measure_lag
 from core.clip.layout import SPEECH_MARGIN
-from core.clip.speech import REDUCED_DIMENSION, SPEECH_FEATURES
+from core.clip.speech import REDUCED_DIMENSION, speech_encoder
 from core.learn.corpus import CorpusClip, read_corpus
 from core.learn.motion_prior import PriorSchedule, opening_correlation, train_motion_prior
 from core.learn.umf import FORMAT, UmfCard, write_umf
@@ -57,7 +57,7 @@ def pretrain(
     fit = {c.name: round(opening_correlation(field, t, vertices), 3) for c, t in zip(clips, tracks, strict=True)}
     seconds = {clip.name: round(clip.seconds, 2) for clip in clips}
     card = UmfCard(
-        FORMAT, SPEECH_FEATURES, REDUCED_DIMENSION, field.layers[0].shape[0], seconds, schedule.iterations,
+        FORMAT, speech_encoder().name, REDUCED_DIMENSION, field.layers[0].shape[0], seconds, schedule.iterations,
         project_version(), "Apache-2.0",
     )  # fmt: skip
     write_umf(output, field, card)

@@ -71,7 +71,9 @@ def training_set(clip: Clip) -> TrainingSet:
     poses = torch.eye(4).repeat(len(keep), 1, 1)
     poses[:, :3, :3] = torch.from_numpy(clip.rotations[keep])
     poses[:, :3, 3] = torch.from_numpy(clip.translations[keep])
-    windows = speech_windows(reduce_speech(clip.speech), clip.speech_zero, keep, clip.reference.lag_frames)
+    windows = speech_windows(
+        reduce_speech(clip.speech, clip.speech_features), clip.speech_zero, keep, clip.reference.lag_frames
+    )
     landmarks = clip.landmarks[keep][..., :2].astype(np.float64)
     head = np.isin(labels, HEAD_LABELS)
     return TrainingSet(

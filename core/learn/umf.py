@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from core.avatar import FaceField
-from core.clip.speech import REDUCED_DIMENSION, SPEECH_FEATURES
+from core.clip.speech import REDUCED_DIMENSION, speech_encoder
 from core.errors import BundleError, UsageError
 from core.learn.tensor_file import read_tensors, write_tensors
 
@@ -89,11 +89,12 @@ def find_umf(name: str) -> Umf | None:
             f"The motion field '{name}' has format {card.format_version}; this version reads {FORMAT}.",
             "Use a newer Likeness, or another field.",
         )
-    if (card.speech_features, card.speech_dimension) != (SPEECH_FEATURES, REDUCED_DIMENSION):
+    heard = speech_encoder().name
+    if (card.speech_features, card.speech_dimension) != (heard, REDUCED_DIMENSION):
         raise BundleError(
             "umf_of_other_speech",
-            f"The motion field '{name}' listens to {card.speech_features}, this version to {SPEECH_FEATURES}.",
-            "Use a field that was trained on the same speech features.",
+            f"The motion field '{name}' listens to {card.speech_features}, the speech features in use are {heard}.",
+            "Use a field that was trained on the same speech features, or set LIKENESS_SPEECH_FEATURES to its own.",
         )
     return Umf(path.stem, hashlib.sha256(path.read_bytes()).hexdigest(), card, path)
 

@@ -14,8 +14,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from core.clip.speech import encode_speech, reduce_speech, speech_windows
+from core.clip.voice import voice_gate
 from core.media.audio import check_speech_level, decode_audio
-from core.render.driving import SAMPLE_RATE, fade_to_silence, frame_count, voice_gate
+from core.render.driving import SAMPLE_RATE, fade_to_silence, frame_count
 
 _PADDING_STEPS = 50
 """1 s of silence before and after the speech, so that the first and last windows hear silence and not nothing."""

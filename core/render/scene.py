@@ -18,7 +18,7 @@ from core.avatar import Synthesiser
 from core.bundle.avatar_member import parse_avatar
 from core.bundle.file import AVATAR, Bundle, read_bundle
 from core.bundle.portrait import Portrait, open_portrait
-from core.clip.speech import SPEECH_FEATURES
+from core.clip.speech import speech_encoder
 from core.errors import BundleError, UsageError
 from core.provenance.label import DisclosureLabel
 from core.render.background import load_background, replace_background, resize_square
@@ -112,14 +112,15 @@ def open_synthesiser(bundle: Bundle, size: int) -> Synthesiser:
     """The bundle's avatar, seen at `size`.
 
     Raises:
-        BundleError: `bundle_speech_unknown` where it was made for other speech features than this version's.
+        BundleError: `bundle_speech_unknown` where it was made for other speech features than those in use.
     """
     speech = bundle.manifest.speech
-    if speech.name != SPEECH_FEATURES:
+    heard = speech_encoder().name
+    if speech.name != heard:
         raise BundleError(
             "bundle_speech_unknown",
-            f"The avatar hears {speech.name} features, which this Likeness does not make.",
-            "Make the bundle again with this version.",
+            f"The avatar hears {speech.name} features; the ones in use are {heard}.",
+            "Set LIKENESS_SPEECH_FEATURES to its own, or make the bundle again.",
         )
     avatar = parse_avatar(bundle.read(AVATAR))
     return Synthesiser(avatar, bundle.manifest.camera.scaled(size / bundle.manifest.size))

@@ -110,10 +110,19 @@ def test_a_similarity_is_recovered() -> None:
     assert np.allclose(found, np.concatenate([turn, [[5], [-7]]], 1))
 
 
-def test_a_polygon_is_filled_to_a_fraction_of_a_pixel() -> None:
+def test_a_polygon_is_filled_by_the_centres_of_its_pixels() -> None:
     landmarks = np.zeros((478, 2), np.float32)
-    landmarks[:4] = [(10, 10), (30, 10), (30, 20), (10, 20)]
-    assert abs(polygon(landmarks, (0, 1, 2, 3), 40, 40).sum() - 21 * 11) <= 4
+    landmarks[:4] = [(10.4, 10.6), (30.6, 10.6), (30.6, 20.4), (10.4, 20.4)]
+    expected = np.zeros((40, 40), bool)
+    expected[11:20, 10:31] = True
+    assert np.array_equal(polygon(landmarks, (0, 1, 2, 3), 40, 40), expected)
+    assert np.array_equal(polygon(landmarks, (0, 1, 2, 3), 15, 20), expected[:15, :20]), "cut off at the border"
+    landmarks[:3] = [(5, 5), (25, 5), (5, 25)]
+    middle = np.arange(40) + 0.5
+    corner = (middle[None] > 5) & (middle[:, None] > 5) & (middle[None] + middle[:, None] < 30)
+    disputed = middle[None] + middle[:, None] == 30
+    assert np.array_equal(polygon(landmarks, (0, 1, 2), 40, 40) & ~disputed, corner)
+    assert not polygon(landmarks - 100, (0, 1, 2), 40, 40).any()
 
 
 def test_scaling_keeps_labels_whole() -> None:

@@ -6,17 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.render.driving import fade_to_silence, frame_count, loudness, ping_pong, voice_gate
+from core.render.driving import fade_to_silence, frame_count, ping_pong
 
 RATE = 16_000
-
-
-def tone(seconds: float, amplitude: float) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * 220 * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
-
-
-def quiet(seconds: float) -> np.ndarray:
-    return np.zeros(round(seconds * RATE), np.float32)
 
 
 @given(count=st.integers(0, 2000), recorded=st.integers(1, 300))
@@ -42,44 +34,6 @@ def test_eleven_seconds_are_275_frames() -> None:
 def test_the_picture_outlasts_the_sound_by_less_than_a_frame(samples: int) -> None:
     excess = frame_count(samples) / 25 - samples / RATE
     assert 0 <= excess < 1 / 25
-
-
-def test_loudness_of_a_tone_is_its_rms() -> None:
-    level = loudness(tone(1, 0.1))
-    np.testing.assert_allclose(level[5:-5], 20 * np.log10(0.1 / np.sqrt(2)), atol=0.3)
-    assert (loudness(quiet(1)) == -120).all()
-
-
-def test_loudness_has_a_step_for_each_feature_step() -> None:
-    for samples in (1, 319, 320, 321, 16_000):
-        assert len(loudness(np.ones(samples, np.float32))) == -(-samples // 320)
-
-
-def test_speech_passes_and_silence_does_not() -> None:
-    gate = voice_gate(np.concatenate([quiet(1), tone(1, 0.3), quiet(1)]))
-    assert gate.shape == (150,)
-    assert (gate[:40] == 0).all()
-    assert (gate[50:100] == 1).all()
-    assert (gate[112:] == 0).all()
-    assert np.abs(np.diff(gate)).max() <= 0.21
-
-
-def test_a_closure_inside_a_word_stays_speech() -> None:
-    gate = voice_gate(np.concatenate([tone(0.5, 0.3), quiet(0.12), tone(0.5, 0.3)]))
-    assert (gate == 1).all()
-
-
-def test_room_noise_far_below_the_voice_is_silence() -> None:
-    noise = np.random.default_rng(0).normal(0, 0.001, 3 * RATE).astype(np.float32)
-    noise[RATE : 2 * RATE] += tone(1, 0.3)
-    gate = voice_gate(noise)
-    assert gate[:40].max() == 0
-    assert gate[50:100].min() == 1
-
-
-def test_quiet_recordings_are_speech_too() -> None:
-    gate = voice_gate(np.concatenate([quiet(1), tone(1, 0.02), quiet(1)]))
-    assert gate[55:95].min() == 1
 
 
 def test_silence_is_faded_in_step_by_step() -> None:
