@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.camera import Camera
+from core.clip.evidence import gather_evidence
 from core.clip.expression import calibrated_expression, expression_range, raw_expression
 from core.clip.intake import FRAME_SAMPLES, ClipOptions, Plan, plan_clip
 from core.clip.lag import Lag, measure_lag
@@ -24,6 +25,7 @@ from core.clip.layout import SPEECH_MARGIN, Clip, Reference
 from core.clip.parsing import KEY_FRAMES, fit_parsing, parse_frame
 from core.clip.person import PersonSegmenter
 from core.clip.plate import background_plate
+from core.clip.report import make_report, refuse_unusable, write_report
 from core.clip.scaling import scaled_labels, scaled_picture
 from core.clip.speech import SPEECH_DIMENSION, encode_speech, reduce_speech
 from core.clip.tracking import FOCAL_AT_512, Track, short_gaps, track_head
@@ -71,7 +73,7 @@ def build_clip(
 
     Raises:
         InputRefusedError: `no_face`, `several_faces`, `face_too_small`, `face_leaves_frame`, `clip_too_short`,
-            `no_audio`, `audio_silent`, and those of `core.media`.
+            `no_audio`, `audio_silent`, those of `refuse_unusable` and of `core.media`.
         MissingModelError: a model file is not on this machine.
         CancelledError: as the context says.
     """
@@ -86,7 +88,9 @@ def build_clip(
     camera = Camera.centred(options.reference.focal if options.reference else FOCAL_AT_512, WORKING_SIDE)
     known_points = options.reference.rigid_points if options.reference else None
     track = track_head(sighting.landmarks, sighting.seen, camera, known_points)
-    context.report(STAGE, 0.5)
+    shown = (sighting.landmarks, sighting.seen, track, lambda number: frames[number])
+    evidence = gather_evidence(plan, *shown, context.within(STAGE, 0.45, 0.5))
+    refuse_unusable(evidence)
     labels = _array_file(folder / "labels.npy", (plan.count, options.size, options.size))
     plate = _parse(frames, labels, sighting, context)
     if options.size != WORKING_SIDE:
@@ -97,6 +101,7 @@ def build_clip(
     speech = clip_speech(plan.audio, plan.start, plan.count)
     _write_sound(folder / "audio.wav", plan)
     clip = _assemble(folder, plan, options, camera, track, sighting, plate, speech)
+    write_report(make_report(evidence, measure_sighting_lag(speech, sighting)), folder)
     clip.save()
     context.report(STAGE, 1.0)
     return Clip.load(folder)
