@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ _FOCUS_REACH = 9
 _WHITE = 235
 _FULL = 250
 _LIGHTNESS_STEP, _CHROMA_STEP = 28.0, 10.0
-"""How far (CIE Lab, 8 bit) a spot of the face may be from the clip's own median face: shadows and blushes stay below."""
+"""How far (CIE Lab, 8 bit) a spot may be from the clip's own median face: shadows and blushes stay below."""
 _OVER_FACE = 0.15
 """Share of a hand's joints that lie on the face, from which on it is before it."""
 
@@ -171,7 +172,7 @@ def _grown(mask: npt.NDArray[np.bool_], by: int) -> npt.NDArray[np.bool_]:
     return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((by, by), np.uint8)) > 0)
 
 
-def _median(values: npt.NDArray[np.uint8]) -> float:
+def _median(values: npt.NDArray[Any]) -> float:
     return float(np.median(values)) if values.size else 0.0
 
 

@@ -1,4 +1,4 @@
-"""What a clip is judged by: each measurement with its limits, the code that stands for missing one, and what to do then.
+"""What a clip is judged by: each measurement with its limits, the code for missing one, and what to do then.
 
 A table and the sentences around it; it measures nothing. docs/clip.md says where the limits come from.
 """
@@ -60,6 +60,13 @@ class Check:
                 return Finding(limit.code, told, HINTS[limit.code]), refuses
         return None
 
+    def bound(self, limit: Limit | None, *, refused: bool = False) -> str:
+        """A limit in words: from where on the measurement is good, or `refused`; empty where there is no limit."""
+        if limit is None:
+            return ""
+        sign = ("under" if refused else "from") if self.least else ("over" if refused else "up to")
+        return f"{sign} {self.said(limit.value)}"
+
     def said(self, value: float) -> str:
         """The value in people's unit."""
         return f"{value * self.scale:.{self.digits}f}{' ' if self.unit else ''}{self.unit}"
@@ -107,8 +114,8 @@ CHECKS = (
     Check("face_px", "face height", "px", True, Limit(144, "face_small", _MORE_FACE)),
     Check(
         "brightness", "brightness of the face", "of 255", True,
-        Limit(55, "dark", "The face is dark: {value}; {limit} and more are good."),
-        Limit(22, "too_dark", "The face is too dark to learn from: {value}; {limit} is the least."),
+        Limit(50, "dark", "The face is dark: {value}; {limit} and more are good."),
+        Limit(16, "too_dark", "The face is too dark to learn from: {value}; {limit} is the least."),
     ),
     Check(
         "overexposed", "burnt-out part of the face", "%", False,
@@ -117,19 +124,19 @@ CHECKS = (
     ),
     Check(
         "blur", "blur of the face", "", False,
-        Limit(0.58, "blurred", "The face is soft (blur {value}; {limit} at most is good): the head will be no sharper."),
+        Limit(0.58, "blurred", "The face is soft (blur {value}; up to {limit} is good): the head will be no sharper."),
         Limit(0.70, "too_blurred", "The face is too blurred to learn from: blur {value}; {limit} is the most."),
         digits=2,
     ),
     Check(
         "glare", "white about the eyes", "%", False,
-        Limit(0.02, "glasses_glare", "{value} of the area about the eyes is white with glare; {limit} at most is good."),
+        Limit(0.02, "glasses_glare", "{value} of the area about the eyes is white with glare; up to {limit} is good."),
         scale=100, digits=1,
     ),
     Check(
         "frames_covered", "frames with a covered face", "%", False,
         Limit(0.02, "face_covered", "Something comes before the face in {value} of the frames looked at."),
-        Limit(0.40, "face_covered", "Something is before the face in {value} of the frames looked at; {limit} is the most."),
+        Limit(0.40, "face_covered", "Something is before the face in {value} of the frames; {limit} is the most."),
         scale=100,
     ),
     Check(
@@ -179,8 +186,8 @@ CHECKS = (
     ),
     Check(
         "bits_per_face_pixel", "bits of each face pixel", "", True,
-        Limit(0.03, "low_bitrate", "The video is squeezed hard: {value} bits for each pixel of the face; {limit} and more are good."),
-        digits=3,
+        Limit(0.10, "low_bitrate", "The video is squeezed hard: {value} bits a face pixel; {limit} and more are good."),
+        digits=2,
     ),
 )  # fmt: skip
 """Every measurement that has a limit, in the order of the report."""

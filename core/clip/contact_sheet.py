@@ -1,4 +1,4 @@
-"""The contact sheet: one picture on which a person sees at a glance what was found in a clip, and what is wrong with it.
+"""The contact sheet: one picture that shows at a glance what was found in a clip, and what is wrong with it.
 
 A header with verdict and codes; six frames spread over the clip, each with landmarks, masks, pose, depth and normals;
 below them the mouth's opening over the waveform. Parses those six frames, and nothing else.

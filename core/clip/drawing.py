@@ -45,7 +45,9 @@ def cut_to_width(text: str, width: int, size: float) -> str:
     return text
 
 
-def line(sheet: Picture, points: npt.NDArray[np.floating], colour: Colour, closed: bool = False, weight: int = 1) -> None:
+def line(
+    sheet: Picture, points: npt.NDArray[np.floating], colour: Colour, closed: bool = False, weight: int = 1
+) -> None:
     """A line through [n, 2] points, to a sixteenth of a pixel."""
     fixed = np.round(np.asarray(points, np.float64) * 16).astype(np.int32)
     cv2.polylines(sheet, [fixed], closed, colour, weight, cv2.LINE_AA, 4)

@@ -19,7 +19,7 @@ SIDE = 96
 """Of a texture, in pixels; the face is 90 of them tall."""
 _MARGIN = 3.0
 _LEAST_SHOWN = 0.2
-"""A triangle counts as seen if its picture has this share of the area it has from the front; turned away it has none."""
+"""A triangle counts as seen if its picture has this share of its area from the front; turned away it has none."""
 
 # fmt: off
 EYES = (

@@ -93,7 +93,7 @@ def _ears_and_crown() -> Floats:
     """[3, 3] both ears and the head's top in head space, metres: rough, and the same for everyone."""
     vertices = canonical_face().vertices
     behind = np.array([0.0, 0.0, -0.02])
-    return np.stack([vertices[234] + behind, vertices[454] + behind, np.array([0.0, 0.16, -0.05]) - HEAD_CENTRE])
+    return np.asarray([vertices[234] + behind, vertices[454] + behind, np.array([0.0, 0.16, -0.05]) - HEAD_CENTRE])
 
 
 def geometry_views(
@@ -101,7 +101,8 @@ def geometry_views(
 ) -> tuple[Picture, Picture]:
     """Depth (warm is near) and normals (red right, green up, blue toward the camera) of the tracked mesh."""
     found = mesh_geometry(landmarks, rotation, translation, camera)
-    grey = np.repeat((cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) // 3)[..., None], 3, axis=2)
+    dim = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) // 3, np.uint8)
+    grey: Picture = np.repeat(dim[..., None], 3, axis=2)
     if not found.valid.any():
         return grey, grey
     nearest = float(found.depth[found.valid].min())

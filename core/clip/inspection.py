@@ -34,9 +34,7 @@ from core.progress import StageContext
 Picture = npt.NDArray[np.uint8]
 
 
-def inspect_clip(
-    video: Path, options: ClipOptions, context: StageContext, sheet: Path | None = None
-) -> dict[str, Any]:
+def inspect_clip(video: Path, options: ClipOptions, context: StageContext, sheet: Path | None = None) -> dict[str, Any]:
     """Judge a clip as `build_clip` would, and measure it.
 
     Args:
@@ -81,7 +79,9 @@ def inspect_clip(
         watch = context.within(STAGE, end, end + 0.1)
         evidence = gather_evidence(plan, sighting.landmarks, sighting.seen, track, picture_of, watch)
         refuse_unusable(evidence)
+        watch(1.0)
         lag = measure_sighting_lag(clip_speech(plan.audio, plan.start, plan.count), sighting)
+        watch(1.0)
         report = make_report(evidence, lag)
         if sheet is not None:
             shown = Shown(video.name, report, evidence, lag, camera, picture_of)
