@@ -19,6 +19,7 @@ from core.clip.landmarks import CHIN, FACE_OVAL, FOREHEAD
 from core.errors import MissingModelError
 
 Picture = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 
 _EVERY = 3
 """Frames from one look to the next: what passes before the face takes longer than an eighth of a second."""
@@ -32,6 +33,8 @@ _WHITE = 235
 _FULL = 250
 _LIGHTNESS_STEP, _CHROMA_STEP = 28.0, 10.0
 """How far (CIE Lab, 8 bit) a spot may be from the clip's own median face: shadows and blushes stay below."""
+_STRUCTURE_STEP = 4.0
+"""Grey levels of structure that the usual face lacks, or that is lacking from it."""
 _OVER_FACE = 0.15
 """Share of a hand's joints that lie on the face, from which on it is before it."""
 
@@ -126,27 +129,58 @@ def _hands(found: list[Hand], landmarks: npt.NDArray[np.floating]) -> int:
 def covered_shares(textures: Sequence[Texture]) -> npt.NDArray[np.float64]:
     """[n] share of the face under the largest connected patch that is unlike the clip's own median face.
 
-    Lips and eyes move and are left out; the whole face's light may change. What is before the face in most of the
-    frames is part of the median and is not found.
+    Unlike in colour, or in structure: a hand has the skin's colour, but hides nostrils and folds, and brings its own.
+    Lips, eyes and the outline move and are left out; the whole face's light may change. What is before the face all the
+    time is part of the median and is not found; far turns of the head may look like a patch.
     """
-    usable = region("face") & ~_grown(region("mouth"), 9) & ~_grown(region("eyes"), 5)
-    lab = np.stack([cv2.cvtColor(cv2.GaussianBlur(one.colours, (0, 0), 1.5), cv2.COLOR_RGB2LAB) for one in textures])
-    colours = lab.astype(np.float32)
+    usable = region("face") & ~_grown(~region("face"), 9) & ~_grown(region("mouth"), 9) & ~_grown(region("eyes"), 5)
     seen = np.stack([one.shown & usable for one in textures])
-    for one, there in zip(colours, seen, strict=True):
-        one -= np.median(one[there], axis=0) if there.any() else 0
-    known = seen.any(0)
-    usual = np.zeros(colours.shape[1:], np.float32)
-    usual[known] = np.nanmedian(np.where(seen[..., None], colours, np.nan)[:, known], axis=0)
+    colours = np.stack([_levelled(one.colours, there) for one, there in zip(textures, seen, strict=True)])
+    structure = np.stack([_structure(one.colours) for one in textures])
+    usual, usual_structure = _median_where(colours, seen), _median_where(structure, seen)
     units = np.array([_LIGHTNESS_STEP, _CHROMA_STEP, _CHROMA_STEP], np.float32)
     shares = np.zeros(len(textures))
-    for number, (one, there) in enumerate(zip(colours, seen, strict=True)):
-        unlike = (np.linalg.norm((one - usual) / units, axis=-1) > 1) & there
-        solid = cv2.morphologyEx(unlike.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
+    for number, there in enumerate(seen):
+        far = (((colours[number] - usual) / units) ** 2).sum(-1)
+        far += _foreign_energy(structure[number], usual_structure, there) / _STRUCTURE_STEP**2
+        solid = cv2.morphologyEx(((far > 1) & there).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
         _, _, parts, _ = cv2.connectedComponentsWithStats(solid)
         if len(parts) > 1:
             shares[number] = parts[1:, cv2.CC_STAT_AREA].max() / max(int(there.sum()), 1)
     return shares
+
+
+def _levelled(colours: Picture, there: npt.NDArray[np.bool_]) -> Floats:
+    """[96, 96, 3] CIE Lab, smoothed, less its median over the face."""
+    lab = cv2.cvtColor(cv2.GaussianBlur(colours, (0, 0), 1.5), cv2.COLOR_RGB2LAB).astype(np.float32)
+    return np.asarray(lab - (np.median(lab[there], axis=0) if there.any() else 0), np.float32)
+
+
+def _structure(colours: Picture) -> Floats:
+    """[96, 96] what is between 1 and 4 pixels large in the luma."""
+    grey = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(grey, (0, 0), 1) - cv2.GaussianBlur(grey, (0, 0), 4), np.float32)
+
+
+def _median_where(values: Floats, seen: npt.NDArray[np.bool_]) -> Floats:
+    """Median over frames of [n, 96, 96, ...], each pixel from the frames that show it; 0 where none does."""
+    known = seen.any(0)
+    result = np.zeros(values.shape[1:], np.float32)
+    mask = seen.reshape(*seen.shape, *[1] * (values.ndim - 3))
+    result[known] = np.nanmedian(np.where(mask, values, np.nan)[:, known], axis=0)
+    return result
+
+
+def _foreign_energy(one: Floats, usual: Floats, there: npt.NDArray[np.bool_]) -> Floats:
+    """[96, 96] local mean square of what either of two structures has that the other has not within two pixels."""
+    reach = np.ones((5, 5), np.uint8)
+    lacks = [
+        np.maximum(np.maximum(a - cv2.dilate(b, reach), cv2.erode(b, reach) - a), 0)
+        for a, b in ((one, usual), (usual, one))
+    ]
+    energy = cv2.GaussianBlur((np.maximum(*lacks) * there) ** 2, (0, 0), 4)
+    share = cv2.GaussianBlur(there.astype(np.float32), (0, 0), 4)
+    return np.asarray(energy / np.maximum(share, 0.2), np.float32)
 
 
 def _blur(picture: Picture, landmarks: npt.NDArray[np.floating]) -> float:

@@ -135,7 +135,7 @@ CHECKS = (
     ),
     Check(
         "frames_covered", "frames with a covered face", "%", False,
-        Limit(0.02, "face_covered", "Something comes before the face in {value} of the frames looked at."),
+        Limit(0.06, "face_covered", "Something comes before the face in {value} of the frames looked at."),
         Limit(0.40, "face_covered", "Something is before the face in {value} of the frames; {limit} is the most."),
         scale=100,
     ),
