@@ -35,6 +35,10 @@ _LIGHTNESS_STEP, _CHROMA_STEP = 28.0, 10.0
 """How far (CIE Lab, 8 bit) a spot may be from the clip's own median face: shadows and blushes stay below."""
 _STRUCTURE_STEP = 4.0
 """Grey levels of structure that the usual face lacks, or that is lacking from it."""
+_LIVELY = 9.0
+"""Times the usual difference that is borne on top, where the face is lively."""
+_HELD = 0.05
+"""A hand before the face covers at least this share of it; a jaw that is taken for one covers nothing."""
 _OVER_FACE = 0.15
 """Share of a hand's joints that lie on the face, from which on it is before it."""
 
@@ -95,6 +99,9 @@ def look_at_frames(
         blur.append(_blur(picture, points))
         wanted = finder is not None and look % _HANDS_EVERY == 0
         hands.append(_hands(finder.find(picture), points) if finder is not None and wanted else -1)
+    covered = covered_shares(textures)
+    found = np.array(hands, np.int64)
+    found[(found == 2) & (covered < _HELD)] = 0
     face, lenses = region("face"), region("lenses")
     grey = [cv2.cvtColor(one.colours, cv2.COLOR_RGB2GRAY) for one in textures]
     shown = [one.shown & face for one in textures]
@@ -105,8 +112,8 @@ def look_at_frames(
         full=np.array([_share(one >= _FULL, there) for one, there in zip(grey, shown, strict=True)]),
         blur=np.array(blur),
         glare=np.array([_share(one.colours.min(-1) > _WHITE, one.shown & lenses) for one in textures]),
-        covered=covered_shares(textures),
-        hands=np.array(hands, np.int64),
+        covered=covered,
+        hands=found,
     )
 
 
@@ -139,10 +146,13 @@ def covered_shares(textures: Sequence[Texture]) -> npt.NDArray[np.float64]:
     structure = np.stack([_structure(one.colours) for one in textures])
     usual, usual_structure = _median_where(colours, seen), _median_where(structure, seen)
     units = np.array([_LIGHTNESS_STEP, _CHROMA_STEP, _CHROMA_STEP], np.float32)
+    foreign = np.stack(
+        [_foreign_energy(one, usual_structure, there) for one, there in zip(structure, seen, strict=True)]
+    )
+    bearable = _STRUCTURE_STEP**2 + _LIVELY * np.median(foreign, axis=0)
     shares = np.zeros(len(textures))
     for number, there in enumerate(seen):
-        far = (((colours[number] - usual) / units) ** 2).sum(-1)
-        far += _foreign_energy(structure[number], usual_structure, there) / _STRUCTURE_STEP**2
+        far = (((colours[number] - usual) / units) ** 2).sum(-1) + foreign[number] / bearable
         solid = cv2.morphologyEx(((far > 1) & there).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
         _, _, parts, _ = cv2.connectedComponentsWithStats(solid)
         if len(parts) > 1:

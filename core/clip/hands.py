@@ -22,7 +22,7 @@ _HAND_SIDE = 224
 _GRIDS = ((24, 2), (12, 6))
 _PALM_SCORE = 0.5
 _HAND_SCORE = 0.85
-"""Jaws, ears and collars are taken for palms now and then, and then score up to 0.77 here (docs/clip.md)."""
+"""Jaws, ears and collars are taken for palms now and then, and then mostly score less (docs/clip.md)."""
 _REGION_SCALE = 2.6
 _REGION_SHIFT = 0.5
 """Palm sizes by which a hand's middle lies toward the fingers."""

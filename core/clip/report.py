@@ -26,8 +26,8 @@ from core.errors import InputRefusedError
 REPORT = "report.json"
 _WORKING_SIDE = 512
 _COVERED = 0.2
-"""Share of the face under a patch that is not the person's, from which on a frame counts as covered. Turns of the head
-reach it in 5 % of the frames of the worst real clip (docs/clip.md)."""
+"""Share of the face under a patch that is not the person's, from which on a frame counts as covered. Of the real clips
+only one reaches it, where long hair falls over the cheek (docs/clip.md)."""
 _TURNED_DEGREES, _AWAY_DEGREES = 30.0, 45.0
 _BORDER_PX = 3.0
 """At 512 pixels: a mesh that comes this near to the recording's own border touches it."""

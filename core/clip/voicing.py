@@ -20,7 +20,7 @@ _LAGS = slice(SPEECH_RATE_HZ // 400, SPEECH_RATE_HZ // 65)
 _PERIODIC = 0.55
 """Least share of a window's energy that repeats after a period. White noise reaches 0.25, vowels 0.7 and more."""
 _BELOW_PEAK_DB = 35.0
-_DRIFT = 0.95
+_DRIFT = 0.98
 _REACH = 3
 """Frames around a voiced one that count as speech too."""
 _STEADY_DB = 2.0

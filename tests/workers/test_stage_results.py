@@ -20,7 +20,6 @@ from tests.workers.tiny_worker import TinyPipeline
 from workers.background import sweep_all
 from workers.pipeline import Made, Task
 
-
 REPORT = {"verdict": "usable", "warnings": []}
 
 

@@ -71,7 +71,7 @@ def test_the_mouth_is_drawn_over_the_sound_and_moved_by_the_lag() -> None:
     seen = np.ones(count, bool)
 
     def columns(panel: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-        return np.flatnonzero((np.abs(panel[30:60].astype(int) - colour).sum(-1) < 40).any(0))
+        return np.flatnonzero((np.abs(panel[26:60].astype(int) - colour).sum(-1) < 40).any(0))
 
     unsure = sound_view(sound, opening, seen, Lag(3, 0.2, 0.0), np.array([0]), (500, 200))
     raised = columns(unsure, (255, 190, 70))

@@ -12,9 +12,18 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from core.clip import ClipOptions, inspect_clip
+from core.camera import Camera
+from core.clip import ClipOptions, build_clip, inspect_clip
+from core.clip.appearance import Appearance
+from core.clip.canonical import canonical_face
 from core.clip.checks import CHECKS, HINTS
+from core.clip.evidence import Evidence
+from core.clip.intake import plan_clip
+from core.clip.lag import Lag
+from core.clip.report import make_report, read_report, refuse_unusable
+from core.clip.tracking import FOCAL_AT_512, project, track_head
 from core.errors import InputRefusedError
 from core.media import VideoWriter, decode_frames, probe
 from core.progress import StageContext
@@ -108,11 +117,6 @@ def test_a_dark_clip(film: Film, light: float, code: str | None) -> None:
         assert warned(path) == {*UNSPOILED, code}
 
 
-def test_a_burnt_out_clip_is_warned_about(film: Film) -> None:
-    path = film.with_pictures(lambda _, picture: np.clip(picture * 1.55, 0, 255).astype(np.uint8))
-    assert "overexposed" in warned(path)
-
-
 @pytest.mark.parametrize(("sigma", "code"), [(1.7, "blurred"), (3.2, None)])
 def test_a_soft_clip(film: Film, sigma: float, code: str | None) -> None:
     path = film.with_pictures(lambda _, picture: cv2.GaussianBlur(picture, (0, 0), sigma))
@@ -154,23 +158,57 @@ def test_a_face_that_is_covered_for_long_is_refused(film: Film) -> None:
     assert refused(film.with_pictures(covered(film, lambda number: number >= 42))) == "face_covered"
 
 
-def test_glare_on_glasses_is_warned_about(film: Film) -> None:
+def test_glare_on_glasses_and_a_file_that_was_squeezed_hard_are_warned_about(film: Film) -> None:
     def shine(number: int, picture: np.ndarray) -> np.ndarray:
         for eye in (159, 386):
             x, y = film.landmarks[number, eye]
             cv2.ellipse(picture, (int(x), int(y)), (9, 4), -20, 0, 360, (255, 255, 255), -1)
         return picture
 
-    assert "glasses_glare" in warned(film.with_pictures(shine))
+    assert {"glasses_glare", "low_bitrate"} <= warned(film.with_pictures(shine, crf=42))
 
 
-def test_a_clip_that_was_squeezed_hard_is_warned_about(film: Film) -> None:
-    assert "low_bitrate" in warned(film.with_pictures(lambda _, picture: picture, crf=42))
-
-
-def test_a_chin_at_the_border_is_warned_about(film: Film) -> None:
+def test_a_chin_at_the_border_and_a_burnt_out_face_are_warned_about(film: Film) -> None:
     bottom = int(film.landmarks[..., 1].max()) // 2 * 2
-    assert "touches_border" in warned(film.with_pictures(lambda _, picture: picture[:bottom]))
+    path = film.with_pictures(lambda _, picture: np.clip(picture[:bottom] * 1.55, 0, 255).astype(np.uint8))
+    assert {"touches_border", "overexposed"} <= warned(path)
+
+
+def turned(film: Film, degrees: float) -> Evidence:
+    """A faultless clip but for its head, which is turned that far to the side and sways a little."""
+    plan = plan_clip(film.with_pictures(lambda _, picture: picture), ClipOptions(), StageContext())
+    yaws = degrees + 4 * np.sin(np.arange(plan.count) / 9)
+    upright = np.diag([1.0, -1.0, -1.0])
+    rotations = Rotation.from_euler("y", yaws, degrees=True).as_matrix() @ upright
+    camera = Camera.centred(FOCAL_AT_512, 512)
+    points = project(canonical_face().vertices, rotations, np.tile([0.0, 0.0, 0.6], (plan.count, 1)), camera)
+    landmarks = np.zeros((plan.count, 478, 3), np.float32)
+    landmarks[:, :468, :2] = points
+    landmarks[:, 468:, :2] = points[:, 1:2]
+    seen, looks = np.ones(plan.count, bool), np.arange(0, plan.count, 3)
+    some = np.zeros(len(looks))
+    good = Appearance(looks, some + 140, some, some + 0.4, some, some, np.zeros(len(looks), np.int64))
+    return Evidence(plan, landmarks, seen, track_head(landmarks, seen, camera), good)
+
+
+def test_a_head_that_is_turned_far_is_warned_about_and_a_profile_refused(film: Film) -> None:
+    far = turned(film, 36.0)
+    refuse_unusable(far)
+    report = make_report(far, Lag(0, 0.9, 0.5))
+    assert "head_turned" in {warning["code"] for warning in report["warnings"]}
+    assert max(report["yaw_degrees"]) == pytest.approx(40, abs=1.5)
+    with pytest.raises(InputRefusedError) as caught:
+        refuse_unusable(turned(film, 55.0))
+    assert caught.value.code == "head_turned_away"
+
+
+def test_a_lag_is_told_and_one_that_is_not_sure_is_warned_about(film: Film) -> None:
+    evidence = turned(film, 0.0)
+    codes = [
+        {warning["code"] for warning in make_report(evidence, lag)["warnings"]} & {"out_of_sync", "lag_unsure"}
+        for lag in (Lag(1, 0.8, 0.5), Lag(-4, 0.8, 0.5), Lag(-4, 0.3, 0.01))
+    ]
+    assert codes == [set(), {"out_of_sync"}, {"lag_unsure"}]
 
 
 def test_noise_in_place_of_a_voice_is_refused(film: Film) -> None:
@@ -191,6 +229,13 @@ def test_a_cut_is_warned_about(sample: Sample, film: Film) -> None:
     report = report_on(path)
     assert "cut" in {warning["code"] for warning in report["warnings"]}
     assert report["shots"] == [[0.0, 3.2], [3.2, 5.0]] and report["used"] == [0.0, 3.2]
+
+
+def test_the_clip_keeps_the_report_that_inspect_prints(film: Film, tmp_path: Path) -> None:
+    path = film.with_pictures(lambda _, picture: picture)
+    build_clip(path, tmp_path / "clip", ClipOptions(size=128), StageContext())
+    assert read_report(tmp_path / "clip") == report_on(path)
+    assert read_report(tmp_path) is None
 
 
 def test_every_code_has_a_hint_and_is_documented() -> None:
