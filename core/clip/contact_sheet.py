@@ -134,7 +134,7 @@ def _name_rows(rows: Picture) -> None:
 
 def _header(shown: Shown, width: int) -> Picture:
     report, warnings = shown.report, shown.report["warnings"]
-    header = np.full((74 + 22 * max(1, len(warnings)), width, 3), PAPER, np.uint8)
+    header = np.full((78 + 27 * max(1, len(warnings)), width, 3), PAPER, np.uint8)
     x = 8 + write(header, cut_to_width(shown.name, 500, 0.8), (8, 32), INK, 0.8) + 20
     good = not warnings
     chip(header, "usable" if good else f"usable, {len(warnings)} warnings", (x, 30), GOOD if good else CARE, 0.6)
@@ -146,12 +146,12 @@ def _header(shown: Shown, width: int) -> Picture:
         f" {report['bits_per_face_pixel'] or 0:.2f} bits a face pixel"
     )
     write(header, facts, (8, 58), FAINT, 0.45)
-    y = 82
+    y = 86
     if good:
         write(header, "nothing to warn about", (8, y), FAINT, 0.45)
     for warning in warnings:
         x = 8 + chip(header, warning["code"], (8, y), CARE, 0.42) + 10
         told = f"{warning['message']} {warning['hint']}"
         write(header, cut_to_width(told, width - x - 10, 0.42), (x, y), INK, 0.42)
-        y += 22
+        y += 27
     return header

@@ -47,8 +47,9 @@ def landmark_view(picture: Picture, landmarks: npt.NDArray[np.floating]) -> Pict
 
 
 def mask_view(picture: Picture, labels: npt.NDArray[np.uint8]) -> Picture:
-    """Labels [S, S] as colours over a picture [S, S, 3]."""
-    drawn = picture
+    """Labels [S, S] as colours over a grey picture of [S, S, 3]: a blue wall must not look like a torso."""
+    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+    drawn: Picture = np.repeat(grey[..., None], 3, axis=2)
     for label, colour in MASK_COLOURS.items():
         drawn = tinted(drawn, labels == label, colour, _MASK_STRENGTH)
     return drawn

@@ -17,7 +17,7 @@ _WINDOW = 800
 """Samples that a frame is judged by: 50 ms, three periods of the lowest voice."""
 _LAGS = slice(SPEECH_RATE_HZ // 400, SPEECH_RATE_HZ // 65)
 """Periods of voices, samples: 400 to 65 Hz."""
-_PERIODIC = 0.55
+_PERIODIC = 0.45
 """Least share of a window's energy that repeats after a period. White noise reaches 0.25, vowels 0.7 and more."""
 _BELOW_PEAK_DB = 35.0
 _DRIFT = 0.98

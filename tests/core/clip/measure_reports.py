@@ -1,6 +1,6 @@
 """Prints the figures that the limits of docs/clip.md rest on.
 
-`python -m tests.core.clip.measure_reports CLIPS_DIR`: a row for each clip, as `likeness inspect` sees its first five seconds.
+`python -m tests.core.clip.measure_reports CLIPS_DIR`: a row for each clip, as `likeness inspect` sees its first 5 s.
 `python -m tests.core.clip.measure_reports`: the generated sample, spoiled step by step: when do the landmarks go?
 """
 
