@@ -70,7 +70,7 @@ def pose_view(
     drawn = picture.copy()
 
     def seen(points: Floats) -> Floats:
-        return project(points, rotation[None], translation[None], camera)[0]
+        return np.asarray(project(points, rotation[None], translation[None], camera)[0])
 
     low, high = np.array([-0.1, -0.13, -0.13]), np.array([0.1, 0.13, 0.07])
     corners = np.array([[(low, high)[bit >> axis & 1][axis] for axis in range(3)] for bit in range(8)])
