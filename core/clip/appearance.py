@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float32]
 
 _EVERY = 3
 """Frames from one look to the next: what passes before the face takes longer than an eighth of a second."""
-_MOST_LOOKS = 400
+_MOST_LOOKS = 250
 _HANDS_EVERY = 4
 """Looks from one search for hands to the next."""
 _FOCUS_HEIGHT = 96
