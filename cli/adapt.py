@@ -1,4 +1,4 @@
-"""`likeness inspect` and `likeness adapt`: from a clip to a bundle, in this process."""
+"""`likeness adapt`: from a clip to a bundle, in this process."""
 
 from __future__ import annotations
 
@@ -19,29 +19,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on std
 
 
 def register(app: typer.Typer) -> None:
-    """Add the two commands."""
-    app.command("inspect", epilog="Example: likeness inspect me.mp4")(inspect)
+    """Add the command."""
     app.command("adapt", epilog="Example: likeness adapt me.mp4 -o me.likeness --profile draft")(adapt)
-
-
-def inspect(
-    video: VideoArgument,
-    start: StartOption = 0.0,
-    seconds: SecondsOption = 5.0,
-    profile: ProfileOption = "standard",
-    json_output: JsonOption = False,
-) -> None:
-    """Say what we would make of a clip: verdict, warnings, measurements. Trains nothing."""
-    from core import pipeline
-
-    options = pipeline.AdaptOptions(profile=profile, start_s=start, seconds=seconds)
-    with stage_context() as context:
-        found = pipeline.inspect(video, options, context)
-    if json_output:
-        print_json(found)
-        return
-    for name, value in found.items():
-        stderr.print(f"{name:>18}  {value}")
 
 
 def adapt(

@@ -11,9 +11,8 @@ from cli.console import exit_code, print_error
 from core.errors import LikenessError
 
 COMMANDS = (
-    "adapt", "render", "evaluate", "pretrain", "bench", "serve", "worker", "client", "doctor", "models", "sample",
-    "demo", "stack", "sweep", "api", "background", "migrate", "tenant",
-    "tenants", "keys", "audit",
+    "inspect", "adapt", "render", "evaluate", "pretrain", "bench", "serve", "worker", "client", "doctor", "models",
+    "sample", "demo", "stack", "sweep", "api", "background", "migrate", "tenant", "tenants", "keys", "audit",
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from core.clip import ClipOptions, build_clip, inspect_clip
 from core.clip.intake import plan_clip
 from core.clip.layout import Clip
 from core.clip.plan_file import has_plan, read_plan, write_plan
+from core.clip.report import read_report
 from core.errors import InputRefusedError, UsageError
 from core.learn.adaptation import WorkFolder, learn_face, learn_fuse, learn_mouth, load_avatar
 from core.learn.corpus import read_corpus
@@ -74,11 +75,14 @@ class AdaptOptions:
 
 def adapt_stage(
     stage: str, video: Path, workdir: Path, bundle: Path, options: AdaptOptions, context: StageContext
-) -> None:
+) -> dict[str, object]:
     """Run one of `ADAPT_STAGES`, in their order; files in `workdir` carry the state between them.
 
     A stage that was cut off goes on from its checkpoint in `workdir`; a finished one returns at once. The seconds a
     stage took, over all its attempts, end up in `workdir/seconds.json`.
+
+    Returns:
+        `preprocess`: `{"report"}`, what `inspect` says of the clip; the others: nothing.
 
     Raises:
         InputRefusedError: the clip can't be used (stages `intake` and `preprocess`).
@@ -96,6 +100,7 @@ def adapt_stage(
             _run_stage(stage, video, work, bundle, options, context)
     finally:
         _add_seconds(workdir, _COUNTED_AS.get(stage, stage), time.monotonic() - started)
+    return {"report": read_report(work.clip)} if stage == "preprocess" else {}
 
 
 def _run_stage(
@@ -305,17 +310,25 @@ def pretrain_stage(
     return {name: value for name, value in report.items() if name != "umf"}
 
 
-def inspect(video: Path, options: AdaptOptions, context: StageContext) -> dict[str, object]:
+def inspect(video: Path, options: AdaptOptions, context: StageContext, sheet: Path | None = None) -> dict[str, object]:
     """What we would make of this clip: verdict, codes, measurements; no training.
+
+    Args:
+        video: the user's clip.
+        options: the user's choices.
+        context: progress and cancel.
+        sheet: where a contact sheet (PNG) goes; None draws none.
 
     Raises:
         InputRefusedError: the clip can't be used; its code says why.
-        UsageError: `file_not_found`.
+        UsageError: `file_not_found`, `folder_not_found`.
     """
     if not video.is_file():
         raise UsageError("file_not_found", f"There is no file {video.name}.", "Check the path.")
     wanted = ClipOptions(size=profile(options.profile).size, start_s=options.start_s, seconds=options.seconds)
-    return inspect_clip(video, wanted, context)
+    if sheet is not None and not sheet.absolute().parent.is_dir():
+        raise UsageError("folder_not_found", "The folder for the contact sheet does not exist.", "Make it first.")
+    return inspect_clip(video, wanted, context, sheet)
 
 
 def _claim(workdir: Path, video: Path, options: AdaptOptions, *, resume: bool) -> None:

@@ -39,3 +39,15 @@ class StageContext:
         """
         if self.is_cancelled():
             raise CancelledError
+
+    def within(self, stage: str, start: float, stop: float) -> Callable[[float], None]:
+        """What a part of a stage calls with its own share done, 0..1: checks, and reports between `start` and `stop`.
+
+        The function raises CancelledError as `check` does.
+        """
+
+        def tick(share: float) -> None:
+            self.check()
+            self.report(stage, start + (stop - start) * share)
+
+        return tick

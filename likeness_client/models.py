@@ -35,6 +35,8 @@ class Job:
     error: JobError | None
     stages: tuple[Mapping[str, Any], ...]
     attempts: tuple[Mapping[str, Any], ...]
+    report: Mapping[str, Any] | None
+    """What preprocessing found in an identity's clip: verdict, warnings with hints, measurements."""
     raw: Mapping[str, Any]
     """The whole answer."""
 
@@ -58,6 +60,7 @@ class Job:
             error=_error(body["error"]),
             stages=tuple(body["stages"]),
             attempts=tuple(body["attempts"]),
+            report=body.get("report"),
             raw=body,
         )
 

@@ -99,8 +99,8 @@ class CorePipeline:
         if task.kind is JobKind.ADAPT:
             chosen = {**task.options, **({"umf": str(task.inputs["umf"])} if "umf" in task.inputs else {})}
             options = pipeline.AdaptOptions(**chosen)
-            pipeline.adapt_stage(task.stage, task.inputs["video"], task.workdir, task.output, options, context)
-            return Made()
+            said = pipeline.adapt_stage(task.stage, task.inputs["video"], task.workdir, task.output, options, context)
+            return Made(said)
         if task.kind is JobKind.PRETRAIN:
             wanted = pipeline.PretrainOptions(**task.options)
             corpus = task.inputs["corpus"]

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from sqlalchemy import select
 
 from core.jobs.database import Database
 from core.jobs.kinds import STAGES, JobKind
 from core.jobs.lease import Claim
 from core.jobs.results import find_result, forget_result, input_hash
+from core.jobs.tables import StageRun
 from core.progress import StageContext
 from core.settings import Settings
 from core.storage import ObjectMissingError, ObjectStore
@@ -141,7 +143,16 @@ class StageWork:
                 forget_result(session, self._claim.tenant_id, result.input_hash)
             return None
         _log.info("stage skipped: the same was made before", by=result.job_id)
-        return Done(result.output if own else {}, names[0], reused=True)
+        return Done(result.output if own else self._said_in(result.job_id), names[0], reused=True)
+
+    def _said_in(self, job_id: str) -> dict[str, Any]:
+        """What this stage said in the job whose later result is used: it is as true of this job's input."""
+        same = select(StageRun.output).where(
+            StageRun.job_id == job_id, StageRun.stage == self._claim.stage, StageRun.segment == self._claim.segment
+        )
+        with self._database.read() as session:
+            output = session.scalar(same)
+        return {"measured": output["measured"]} if output and output.get("measured") else {}
 
     def _publishable(self, path: Path, name: str, said: Mapping[str, Any], *, reused: bool) -> Done:
         """Store the job's result under a key of its own: what is deleted with another identity can't take it along."""

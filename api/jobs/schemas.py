@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.jobs.kinds import JobKind
 from core.jobs.states import JobState, StageState
@@ -16,6 +18,23 @@ class JobErrorOut(BaseModel):
     message: str
     hint: str
     retryable: bool
+
+
+class WarningOut(BaseModel):
+    """Something about a clip that its user should know."""
+
+    code: str
+    message: str
+    hint: str = Field(description="What to do about it.")
+
+
+class ClipReportOut(BaseModel):
+    """What preprocessing found in the clip: the JSON of `likeness inspect`, measurements and limits included."""
+
+    model_config = ConfigDict(extra="allow")
+
+    verdict: Literal["usable", "usable_with_warnings"]
+    warnings: list[WarningOut]
 
 
 class StageOut(BaseModel):
@@ -57,6 +76,9 @@ class JobOut(BaseModel):
     error: JobErrorOut | None
     stages: list[StageOut]
     attempts: list[AttemptOut] = Field(description="The history; empty in lists.")
+    report: ClipReportOut | None = Field(
+        description="Of an identity's clip, once it is preprocessed; null until then, for other kinds, and in lists."
+    )
     created_at: float
     started_at: float | None
     finished_at: float | None
@@ -102,6 +124,7 @@ def describe(view: JobView) -> JobOut:
             )
             for stage, attempt in view.attempts
         ],
+        report=None if view.report is None else ClipReportOut(**view.report),
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from core.camera import Camera
 from core.clip.blas import one_blas_thread
+from core.clip.evidence import gather_evidence
 from core.clip.expression import calibrated_expression, expression_range, raw_expression
 from core.clip.intake import FRAME_SAMPLES, STAGE, ClipOptions, Plan, plan_clip
 from core.clip.lag import Lag, measure_lag
@@ -28,6 +29,7 @@ from core.clip.parsers import Parser, open_parser
 from core.clip.parsing import KEY_FRAMES, ParsingModel
 from core.clip.picture_file import PictureFile
 from core.clip.plate import background_plate
+from core.clip.report import make_report, refuse_unusable, write_report
 from core.clip.scaling import scaled_labels, scaled_picture
 from core.clip.sighting import Sighting, check_sighting, film_start, follow_face, segments
 from core.clip.speech import encode_speech, reduce_speech, speech_encoder
@@ -49,7 +51,7 @@ _PLATE_FRAMES = 40
 _STEP_SAMPLES = FRAME_SAMPLES // 2
 _SPEECH_CONTEXT = 100
 """Steps beyond the margin that the encoder hears too."""
-_PLANNED, _READ, _TRACKED, _PARSED, _HEARD = 0.15, 0.45, 0.5, 0.88, 0.9
+_PLANNED, _READ, _TRACKED, _JUDGED, _PARSED, _HEARD = 0.15, 0.45, 0.48, 0.5, 0.88, 0.9
 """How much of the stage is done after each of its parts."""
 
 Picture = npt.NDArray[np.uint8]
@@ -99,7 +101,7 @@ def build_clip(
 
     Raises:
         InputRefusedError: `no_face`, `several_faces`, `face_too_small`, `face_leaves_frame`, `clip_too_short`,
-            `no_audio`, `audio_silent`, and those of `core.media`.
+            `no_audio`, `audio_silent`, those of `refuse_unusable` and of `core.media`.
         MissingModelError: a model file is not on this machine.
         CancelledError: as the context says.
     """
@@ -122,6 +124,11 @@ def build_clip(
                 progress.tick,
             )
         progress.at(_TRACKED)
+        with timed.part("evidence"):
+            shown = (sighting.landmarks, sighting.seen, track, lambda number: work.frames[number])
+            evidence = gather_evidence(chosen, *shown, context.within(STAGE, _TRACKED, _JUDGED))
+            refuse_unusable(evidence)
+        progress.at(_JUDGED)
         with timed.part("labels"):
             _parse(work, sighting, progress)
         progress.at(_PARSED)
@@ -131,7 +138,9 @@ def build_clip(
             plate = _resized(folder, work, plate, options.size, progress)
             speech = awaited(hearing, progress.tick)
             _write_sound(folder / "audio.wav", chosen)
-            _assemble(folder, chosen, options, camera, track, sighting, plate, speech).save()
+            clip = _assemble(folder, chosen, options, camera, track, sighting, plate, speech)
+            write_report(make_report(evidence, measure_sighting_lag(speech, sighting)), folder)
+            clip.save()
             work.remove()
     progress.at(1.0)
     return Clip.load(folder)
@@ -229,7 +238,7 @@ def _parse(work: Unfinished, sighting: Sighting, progress: _Progress) -> None:
             labelled = parser.parse(model, work.frames, sighting.landmarks, whole[number])
             for frame, labels in zip(whole[number], labelled, strict=True):
                 pulse()
-                progress.add((_PARSED - _TRACKED) / len(work.frames))
+                progress.add((_PARSED - _JUDGED) / len(work.frames))
                 work.labels[frame] = labels
         return number
 

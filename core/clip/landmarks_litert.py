@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from core.clip.landmarks import EYE_CORNERS, LANDMARKS, Face
-from core.clip.quiet import quiet_natives
+from core.clip.litert_network import Network, anchors, merge_overlapping
 from core.models import locate
 
 Floats = npt.NDArray[np.float32]
@@ -25,7 +24,8 @@ _MESH_SIDE = 256
 _REGION_SCALE = 1.5
 _DETECTION_SCORE = 0.5
 _PRESENCE_SCORE = 0.5
-_OVERLAP = 0.3
+_CELLS = ((16, 2), (8, 6))
+"""The detector's grids: cells a side, anchors in each."""
 
 # fmt: off
 _BLENDSHAPE_POINTS = (
@@ -49,44 +49,15 @@ class _Region:
     """Radians, clockwise in the picture."""
 
 
-def _anchors() -> Floats:
-    """[896, 2] centres of the detector's anchors, 0..1: two for each cell of stride 8, six for each of stride 16."""
-    centres = []
-    for cells, repeats in ((16, 2), (8, 6)):
-        axis = (np.arange(cells) + 0.5) / cells
-        y, x = np.meshgrid(axis, axis, indexing="ij")
-        centres.append(np.repeat(np.stack([x.ravel(), y.ravel()], 1), repeats, axis=0))
-    return np.concatenate(centres).astype(np.float32)
-
-
-class _Network:
-    """One LiteRT graph with one input."""
-
-    def __init__(self, content: bytes, threads: int) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        with quiet_natives():
-            self._graph = Interpreter(model_content=content, num_threads=threads)
-            self._graph.allocate_tensors()
-        self._input = self._graph.get_input_details()[0]["index"]
-        self._outputs = {tuple(int(n) for n in one["shape"]): one["index"] for one in self._graph.get_output_details()}
-
-    def __call__(self, values: Floats) -> dict[tuple[int, ...], Any]:
-        """Outputs by their shape (the graphs' tensor names say nothing)."""
-        self._graph.set_tensor(self._input, values)
-        self._graph.invoke()
-        return {shape: self._graph.get_tensor(index) for shape, index in self._outputs.items()}
-
-
 class LitertEngine:
     """Face landmarks without mediapipe."""
 
     def __init__(self, max_faces: int, tracking: bool, threads: int) -> None:
         with zipfile.ZipFile(locate("face_landmarker")) as bundle:
-            self._detector = _Network(bundle.read("face_detector.tflite"), threads)
-            self._mesh = _Network(bundle.read("face_landmarks_detector.tflite"), threads)
-            self._blendshapes = _Network(bundle.read("face_blendshapes.tflite"), threads)
-        self._anchors = _anchors()
+            self._detector = Network(bundle.read("face_detector.tflite"), threads)
+            self._mesh = Network(bundle.read("face_landmarks_detector.tflite"), threads)
+            self._blendshapes = Network(bundle.read("face_blendshapes.tflite"), threads)
+        self._anchors = anchors(_CELLS)
         self._max_faces = max_faces
         self._tracking = tracking
         self._regions: list[_Region] = []
@@ -156,29 +127,12 @@ class LitertEngine:
         scores = 1 / (1 + np.exp(-logits))
         raw = outputs[(1, 896, 16)][0].reshape(-1, 8, 2) / _DETECTOR_SIDE
         keep = scores > _DETECTION_SCORE
-        raw, scores, anchors = raw[keep], scores[keep], self._anchors[keep]
+        raw, scores, centres = raw[keep], scores[keep], self._anchors[keep]
         points = raw.copy()
-        points[:, 0] += anchors
-        points[:, 2:] += anchors[:, None]
-        merged = _merge_overlapping(points, scores)[: self._max_faces]
+        points[:, 0] += centres
+        points[:, 2:] += centres[:, None]
+        merged = merge_overlapping(points, scores)[: self._max_faces]
         return [_region_of_detection(points * side - [left, top], points[1] * side) for points in merged]
-
-
-def _merge_overlapping(points: Floats, scores: Floats) -> list[Floats]:
-    """Weighted non-maximum suppression over [n, 8, 2] (centre, size, six key points): best first."""
-    low, high = points[:, 0] - points[:, 1] / 2, points[:, 0] + points[:, 1] / 2
-    area = points[:, 1].prod(1)
-    left = np.argsort(-scores)
-    merged: list[Floats] = []
-    while len(left):
-        best = left[0]
-        inside = np.clip(np.minimum(high[left], high[best]) - np.maximum(low[left], low[best]), 0, None).prod(1)
-        same = inside / (area[left] + area[best] - inside) > _OVERLAP
-        same[0] = True
-        group = left[same]
-        merged.append((points[group] * scores[group, None, None]).sum(0) / scores[group].sum())
-        left = left[~same]
-    return merged
 
 
 def _region_of_detection(points: Floats, size: Floats) -> _Region:

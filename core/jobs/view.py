@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -34,6 +35,8 @@ class JobView:
     """Seconds until the job is done, or None where that can't be told yet."""
     queue_position: int | None
     """0 for the stage that is next in its queue; None where no stage waits, and in lists."""
+    report: dict[str, Any] | None = None
+    """What a stage said of the clip that the job works on; None until it has, and in lists."""
 
     @property
     def stage(self) -> str | None:
@@ -66,6 +69,7 @@ def view_job(session: Session, job: Job) -> JobView:
         progress=view.progress,
         eta_s=_time_left(session, view, ahead),
         queue_position=ahead,
+        report=_report(view.stages),
     )
 
 
@@ -99,6 +103,12 @@ def _view(job: Job, stages: Sequence[StageRun], now: float) -> JobView:
     fraction = sum(run.progress for run in current) / len(current) if current else 0.0
     progress = 1.0 if job.state == JobState.SUCCEEDED else overall_progress(JobKind(job.kind), position, fraction)
     return JobView(job, stages, [], progress, _from_own_pace(job, stages, progress, now), None)
+
+
+def _report(stages: Sequence[StageRun]) -> dict[str, Any] | None:
+    """The stages' outputs go with the identity (`core.consents.erase`), and so does the report."""
+    said = [((run.output or {}).get("measured") or {}).get("report") for run in stages]
+    return next((one for one in said if one), None)
 
 
 def _current(stages: Sequence[StageRun]) -> list[StageRun]:

@@ -1,6 +1,6 @@
 """Everything that touches ffmpeg: probing, decoding, encoding, shots. Knows no faces, no torch and no jobs."""
 
-from core.media.audio import SPEECH_RATE_HZ, check_speech_level, decode_audio, loud_seconds
+from core.media.audio import SILENCE_DBFS, SPEECH_RATE_HZ, check_speech_level, decode_audio, loud_seconds
 from core.media.binary import ffmpeg_path, ffmpeg_version
 from core.media.decode import decode_chosen, decode_frames, decode_frames_full, scaled_size
 from core.media.encode import VideoWriter
@@ -10,6 +10,7 @@ from core.media.shots import Shot, find_shots, longest_shot
 
 __all__ = [
     "FPS",
+    "SILENCE_DBFS",
     "SPEECH_RATE_HZ",
     "AudioInfo",
     "MediaInfo",

@@ -35,6 +35,8 @@ class Stream:
     """Seconds at which packets are shown, in file order, without those that an edit list hides."""
     stop: float = float("-inf")
     """Seconds at which the last of them ends."""
+    bytes: int = 0
+    """Of all of them."""
 
 
 def read_packets(listing: str) -> list[Stream]:
@@ -86,6 +88,7 @@ def _read_packet(line: str, streams: dict[int, Stream]) -> None:
         return
     time = float(shown * stream.time_base)
     stream.times.append(time)
+    stream.bytes += max(0, int(words[4]))
     stream.stop = max(stream.stop, time + float(max(0, length) * stream.time_base))
 
 

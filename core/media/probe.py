@@ -64,6 +64,8 @@ class MediaInfo:
     """When the first sample is heard."""
     variable_frame_rate: bool
     """Best effort: the distances of its pictures differ by more than rounding."""
+    video_kbps: float = 0.0
+    """Kilobits of picture a second, in the mean."""
 
     @property
     def origin_s(self) -> float:
@@ -162,6 +164,7 @@ def probe_picture(path: Path) -> MediaInfo:
         video_start_s=video_start,
         audio_start_s=audio_start,
         variable_frame_rate=_is_variable(times, gap),
+        video_kbps=round(video.bytes * 8e-3 / max(duration, gap), 1),
     )
 
 

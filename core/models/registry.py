@@ -90,6 +90,26 @@ _ALL = (
         ),
     ),
     ModelFile(
+        name="hands",
+        purpose="palm detector and hand landmarks, for the warning about hands",
+        licence="Apache-2.0",
+        archive=_MEDIAPIPE_WHEEL,
+        members=(
+            Member(
+                "palm_detection_lite.tflite",
+                "e9a4aaddf90dda56a87235303cf00e4c2d3fb28725f68fd88772997dac905c18",
+                "mediapipe/modules/palm_detection/palm_detection_lite.tflite",
+            ),
+            Member(
+                "hand_landmark_lite.tflite",
+                "048edd3645c9bf7397d19a9f6e3a42957d6e414c9bea6598030a2e9b624156e6",
+                "mediapipe/modules/hand_landmark/hand_landmark_lite.tflite",
+            ),
+        ),
+        folder=True,
+        optional=True,
+    ),
+    ModelFile(
         name="whisper_tiny_en",
         purpose="speech features: the encoder of Whisper tiny.en in CTranslate2 form",
         licence="MIT",

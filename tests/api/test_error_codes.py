@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+from core.clip.checks import CHECKS
+
 ROOT = Path(__file__).resolve().parents[2]
 CODE = re.compile(r"[a-z]+(_[a-z]+)+|unauthorized|cancelled")
 NOT_RAISED_AS_AN_ERROR = {"method_not_allowed"}
@@ -13,12 +15,17 @@ NOT_RAISED_AS_AN_ERROR = {"method_not_allowed"}
 
 
 def codes_in_source() -> set[str]:
-    found = set(NOT_RAISED_AS_AN_ERROR)
+    found = NOT_RAISED_AS_AN_ERROR | codes_raised_from_a_table()
     for room in ("core", "api", "cli", "workers"):
         for path in (ROOT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 found |= code_of(node)
     return found
+
+
+def codes_raised_from_a_table() -> set[str]:
+    """What makes a clip unusable stands beside the limits it is measured by."""
+    return {check.refusal.code for check in CHECKS if check.refusal is not None}
 
 
 def code_of(node: ast.AST) -> set[str]:

@@ -25,6 +25,20 @@ def test_an_identity_is_accepted_with_its_job(api: Any) -> None:
     assert second["job"]["queue_position"] == 1
 
 
+def test_a_job_carries_the_report_on_its_clip(api: Any, tmp_path: Path) -> None:
+    made = api.identity()
+    where = f"/v1/jobs/{made['job']['id']}"
+    assert made["job"]["report"] is None
+    warning = {"code": "dark", "message": "The face is dark.", "hint": "Light it."}
+    report = {"verdict": "usable_with_warnings", "warnings": [warning], "face_px": 240.0, "lag_frames": None}
+    for output in ({}, {"measured": {"report": report}}):
+        claim = claims.claim_next(api.platform.database, QUEUES, "test", 60)
+        lease.finish(api.platform.database, claim, 3, output=output)
+    assert api.http.get(where).json()["report"] == report
+    api.http.delete(f"/v1/identities/{made['identity']['id']}")
+    assert api.http.get(where).json()["report"] is None, "it goes with the person"
+
+
 def test_no_avatar_without_consent(api: Any, refused: Any) -> None:
     for consent in ({}, {"consent": None}):
         answer = api.http.post("/v1/identities", json={"upload": api.upload(), **consent})

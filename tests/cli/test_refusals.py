@@ -106,3 +106,26 @@ def test_inspect_says_in_json_what_it_measured(likeness: Run, sample: Sample) ->
     found = json.loads(done.out)
     assert found["verdict"].startswith("usable")
     assert found["duration_s"] == pytest.approx(5.0, abs=0.1)
+
+
+def test_inspect_tells_a_person_what_it_measured_and_draws_a_sheet(
+    likeness: Run, sample: Sample, tmp_path: Path
+) -> None:
+    done = likeness("inspect", sample.video, "--seconds", "3", "--sheet", tmp_path / "sheet.png")
+    assert (done.code, done.out, done.orphans) == (0, "", []), done.err
+    for told in ("usable, with warnings", "face_small", "hint: Film closer", "face height", "from 144 px", "speech"):
+        assert told in done.err
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+
+
+def test_a_sheet_for_a_folder_that_does_not_exist_is_wrong_usage(likeness: Run, sample: Sample, tmp_path: Path) -> None:
+    done = likeness("inspect", sample.video, "--sheet", tmp_path / "nowhere" / "sheet.png")
+    assert done.code == 2
+    assert "folder_not_found" in done.err
+
+
+def test_help_shows_examples(likeness: Run) -> None:
+    done = likeness("inspect", "--help")
+    assert done.code == 0
+    assert "likeness inspect me.mp4 --sheet me.png" in " ".join(done.out.replace("│", " ").split())

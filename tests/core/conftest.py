@@ -66,6 +66,8 @@ def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
         speech=generator.normal(size=(2 * FRAMES + 2 * SPEECH_MARGIN, 384)).astype(np.float32),
         speech_zero=SPEECH_MARGIN,
         start_frame=7,
+        voice=np.ones(FRAMES, np.float32),
+        speech_features="whisper-tiny.en-encoder-2s",
     )
     clip.save()
     return clip

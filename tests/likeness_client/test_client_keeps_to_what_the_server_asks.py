@@ -25,6 +25,7 @@ JOB = {
     "error": None,
     "stages": [],
     "attempts": [],
+    "report": None,
 }
 
 

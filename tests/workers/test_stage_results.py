@@ -6,18 +6,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from core.accounts.keys import create_tenant
 from core.jobs.clock import database_now
 from core.jobs.kinds import QUEUES
-from core.jobs.tables import Event, Identity, StageResult
+from core.jobs.tables import Event, Identity, Job, StageResult
+from core.jobs.view import view_job
 from core.progress import StageContext
 from tests.workers.bench import Bench
 from tests.workers.running_platform import all_steps, steps
 from tests.workers.tiny_worker import TinyPipeline
 from workers.background import sweep_all
 from workers.pipeline import Made, Task
+
+REPORT = {"verdict": "usable", "warnings": []}
+
+
+class Reporting(TinyPipeline):
+    """Says of every clip what preprocessing says of a good one."""
+
+    def run(self, task: Task, context: StageContext) -> Made:
+        made = super().run(task, context)
+        return Made({"report": REPORT}) if task.stage == "preprocess" else made
 
 
 class Counting(TinyPipeline):
@@ -105,6 +116,25 @@ def test_the_same_clip_with_the_same_options_is_not_computed_twice(bench: Bench)
     assert bench.row(twin).bundle_key != bench.row().bundle_key
     bench.store.delete(str(bench.row().bundle_key))
     assert fetched(bench, twin) == all_steps(3, 3)
+
+
+def report_of(bench: Bench, job_id: str) -> Any:
+    with bench.database.read() as session:
+        return view_job(session, session.get_one(Job, job_id)).report
+
+
+def test_the_report_on_a_clip_is_kept_with_every_job_that_uses_it(bench: Bench) -> None:
+    bench.run(Reporting())
+    assert report_of(bench, bench.row().job_id) == REPORT
+    _, twin = bench.add_identity(b"steps=3")
+    bench.run(TinyPipeline())
+    assert report_of(bench, twin) == REPORT
+    with bench.database.write() as session:  # as the sweep does after a while: the last result alone is left
+        session.execute(delete(StageResult).where(StageResult.stage != "package"))
+    _, third = bench.add_identity(b"steps=3")
+    pipeline = Counting()
+    bench.run(pipeline)
+    assert (pipeline.ran, report_of(bench, third)) == ([], REPORT)
 
 
 def test_other_options_share_what_they_do_not_change(bench: Bench) -> None:

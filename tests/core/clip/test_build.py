@@ -108,7 +108,7 @@ def test_a_later_clip_of_the_recording_shares_its_space(clip: Clip, video: Path,
     )
     assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.95, "the same sound at the same time"
     assert sorted(path.name for path in later.folder.iterdir()) == [
-        "audio.wav", "clip.json", "frames.npy", "labels.npy", "plate.npy", "speech.npy", "tracks.npz",
+        "audio.wav", "clip.json", "frames.npy", "labels.npy", "plate.npy", "report.json", "speech.npy", "tracks.npz",
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from core.jobs.clock import database_now
 from core.jobs.database import Database
 from core.jobs.kinds import STAGES, JobKind
 from core.jobs.tables import Attempt, Job, StageRun
-from core.jobs.view import JobView, view_job
+from core.jobs.view import JobView, view_job, view_jobs
 from tests.core.jobs.job_steps import ATTEMPTS, LEASE, claim, submit
 
 
@@ -69,3 +69,14 @@ def test_progress_counts_all_segments(database: Database) -> None:
     lease.finish(database, claim(database), ATTEMPTS, output={})
     lease.heartbeat(database, claim(database), LEASE, 0.5)
     assert view(database, job_id).progress == pytest.approx(0.10 + 0.85 * 1.5 / 4)
+
+
+def test_the_report_on_the_clip_is_shown_once_a_stage_has_said_it(database: Database) -> None:
+    job_id, said = submit(database), {"verdict": "usable", "warnings": []}
+    lease.finish(database, claim(database), ATTEMPTS, output={"measured": {}})
+    assert view(database, job_id).report is None
+    lease.finish(database, claim(database), ATTEMPTS, output={"measured": {"report": said}})
+    assert view(database, job_id).report == said
+    with database.read() as session:
+        (listed,) = view_jobs(session, [session.get_one(Job, job_id)])
+    assert listed.report is None, "lists stay short"
