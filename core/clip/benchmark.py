@@ -172,11 +172,11 @@ def _memory_mb(process: int) -> float:
 
 def _measure(video: Path, folder: Path, seconds: float, size: int) -> dict[str, Any]:
     """Build the clip once in this process, models loaded before."""
+    info = probe(video)
     with Landmarker() as landmarker:
         landmarker.detect(np.zeros((64, 64, 3), np.uint8))
     PersonSegmenter().probability(np.zeros((256, 256, 3), np.uint8))
     encode_speech(np.zeros(SPEECH_RATE_HZ, np.float32))
-    info = probe(video)
     clock = StageClock()
     reports: list[float] = []
 
