@@ -127,9 +127,9 @@ def test_a_soft_clip(film: Film, sigma: float, code: str | None) -> None:
 
 
 def skin_patch(film: Film, number: int) -> np.ndarray:
-    """A picture [h, w, 3] of the size of half the face, of the cheek's own colour and creased like a palm."""
+    """A picture [h, w, 3] of the size of half of the face, of the cheek's own colour and creased like a palm."""
     left, top, right, bottom = film.face_box(number)
-    height, width = (bottom - top) // 2, (right - left) * 2 // 3
+    height, width = (bottom - top) * 3 // 5, (right - left) * 3 // 4
     cheek = film.frames[number][(top + bottom) // 2, left + (right - left) // 4]
     y, x = np.mgrid[:height, :width]
     creases = 14 * np.sin(x / 3.1 + y / 9) + 10 * np.sin(y / 2.3 - x / 11)
@@ -179,7 +179,7 @@ def turned(film: Film, degrees: float) -> Evidence:
     plan = plan_clip(film.with_pictures(lambda _, picture: picture), ClipOptions(), StageContext())
     yaws = degrees + 4 * np.sin(np.arange(plan.count) / 9)
     upright = np.diag([1.0, -1.0, -1.0])
-    rotations = Rotation.from_euler("y", yaws, degrees=True).as_matrix() @ upright
+    rotations = Rotation.from_euler("y", yaws[:, None], degrees=True).as_matrix() @ upright
     camera = Camera.centred(FOCAL_AT_512, 512)
     points = project(canonical_face().vertices, rotations, np.tile([0.0, 0.0, 0.6], (plan.count, 1)), camera)
     landmarks = np.zeros((plan.count, 478, 3), np.float32)
