@@ -11,9 +11,9 @@ from cli.console import exit_code, print_error
 from core.errors import LikenessError
 
 COMMANDS = (
-    "adapt", "render", "evaluate", "pretrain", "bench", "serve", "worker", "client", "doctor", "models", "sample",
-    "demo", "stack", "sweep", "api", "background", "migrate", "tenant",
-    "tenants", "keys", "audit",
+    "adapt", "render", "evaluate", "pretrain", "crossvalidate", "bench", "serve", "worker", "client", "doctor",
+    "models", "sample", "demo", "stack", "sweep", "api", "background", "migrate", "tenant", "tenants", "keys",
+    "audit",
 )  # fmt: skip
 
 

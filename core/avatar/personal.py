@@ -18,18 +18,17 @@ MOUTH_HIDDEN = 16
 
 
 class PersonalFaceField(FaceField):
-    """One person's residual of the face: a `FaceField` of half the width that starts without any motion.
+    """One person's residual of the face: a `FaceField` of half the width.
 
-    Starting at zero makes the sum of equation 5 the universal motion at first; the official code starts at random.
+    About zero at the start, because the grid's features start within 1e-4 of zero.
     """
 
     def __init__(self) -> None:
         super().__init__(FACE_HIDDEN)
-        nn.init.zeros_(self.layers[-1])
 
 
 class PersonalMouthField(nn.Module):
-    """One person's residual of the mouth's interior: translation only, region-attended unlike the universal one."""
+    """One person's residual of the mouth's interior: translation only; region-attended, unlike the universal field."""
 
     metres: Tensor
 
@@ -41,7 +40,6 @@ class PersonalMouthField(nn.Module):
         width = FEATURES + SPEECH_CODE + HOOK
         hidden = MOUTH_HIDDEN
         self.layers = nn.ParameterList([weight(width, hidden), weight(hidden, hidden), weight(hidden, 3)])
-        nn.init.zeros_(self.layers[-1])
         self.register_buffer("metres", METRES * torch.tensor([0.2, 1.0, 0.2]), persistent=False)
 
     def forward(self, points: Tensor, windows: Tensor, hook: Tensor) -> Motion:

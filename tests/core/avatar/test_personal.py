@@ -22,12 +22,10 @@ def test_without_a_personal_field_the_deformation_is_the_universal_one() -> None
     assert deformation(motion, None) is motion
 
 
-def test_a_fresh_personal_field_adds_nothing_to_the_face_or_the_mouth() -> None:
-    face, mouth = FaceField()(POINTS, WINDOWS, EXPRESSION), MouthField()(POINTS, WINDOWS, HOOK)
-    own_face = deformation(face, PersonalFaceField()(POINTS, WINDOWS, EXPRESSION))
-    own_mouth = deformation(mouth, PersonalMouthField()(POINTS, WINDOWS, HOOK))
-    for before, after in zip([*parts(face), *parts(mouth)], [*parts(own_face), *parts(own_mouth)], strict=True):
-        assert torch.equal(before, after)
+def test_a_fresh_personal_field_hardly_moves_anything() -> None:
+    assert PersonalFaceField()(POINTS, WINDOWS, EXPRESSION).translation.abs().max() < 1e-5  # metres
+    gated = PersonalMouthField()(POINTS, WINDOWS, torch.zeros(3))
+    assert gated.translation.abs().max() < 1e-5
 
 
 def test_the_deformation_is_the_sum_of_both_fields() -> None:
@@ -52,7 +50,6 @@ def test_personal_fields_are_smaller_than_universal_ones() -> None:
 def test_the_personal_mouth_learns_from_points_speech_and_hook() -> None:
     field = PersonalMouthField()
     with torch.no_grad():
-        field.layers[-1].normal_(generator=torch.Generator().manual_seed(3))
         field.grid.table.normal_(generator=torch.Generator().manual_seed(4))
     moved = field(POINTS, WINDOWS, HOOK).translation
     assert not torch.equal(moved, field(POINTS, WINDOWS.flip(0), HOOK).translation)
