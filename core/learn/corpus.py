@@ -161,7 +161,7 @@ def _track(video: Path, kept: Path, context: StageContext) -> None:
     opening = mouth_opening(sighting.landmarks)
     lag = measure_lag(speech, SPEECH_MARGIN, opening, sighting.seen)
     vertices = canonical_face().vertices
-    arrays = {
+    arrays: dict[str, npt.NDArray[np.floating]] = {
         "speech": speech,
         "expression": calibrated_expression(raw, expression_range(raw[sighting.seen])),
         "rotations": track.rotations.astype(np.float32),

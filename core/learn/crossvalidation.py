@@ -148,14 +148,14 @@ def _jobs(
     corpus: Corpus, outside: Corpus | None, schedule: PriorSchedule, leave_out: int, seeds: int
 ) -> Iterator[_Job]:
     for seed in range(seeds):
-        for number, people in enumerate(folds(corpus, leave_out)):
-            learned = [clip.track for clip in corpus.without(set(people)).clips]
-            for variant in VARIANTS:
-                yield _Job(variant, str(number), seed, learned, _judged(corpus, set(people)), schedule)
         if outside is not None:
             everyone = [clip.track for clip in corpus.clips]
             for variant in VARIANTS:
                 yield _Job(variant, OUTSIDE, seed, everyone, outside.clips, schedule)
+        for number, people in enumerate(folds(corpus, leave_out)):
+            learned = [clip.track for clip in corpus.without(set(people)).clips]
+            for variant in VARIANTS:
+                yield _Job(variant, str(number), seed, learned, _judged(corpus, set(people)), schedule)
 
 
 def _run(job: _Job) -> list[Row]:

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.avatar import FaceField
+from core.avatar import FaceField, Motion
 from core.avatar.motion import translations
-from core.avatar.personal import PersonalFaceField
+from core.avatar.personal import PersonalFaceField, deformation
 from core.learn.contrast import negative_contrast
 from core.learn.identity_free import IdentityFree
 from core.learn.judging import LIPS, LOWER_LIP, UPPER_LIP
@@ -160,7 +160,7 @@ def personalise(
     for _ in range(schedule.iterations):
         context.check()
         _, batch = draw(generator)
-        _motion_loss(_moved(field, batch), batch).backward()  # type: ignore[no-untyped-call]
+        _motion_loss(_motion(field, batch), batch).backward()  # type: ignore[no-untyped-call]
         optimiser.step(factor)
 
 
@@ -230,28 +230,29 @@ def _losses(
     state: IdentityFree[FaceField, PersonalFaceField], identity: str, batch: _Batch, schedule: PriorSchedule
 ) -> tuple[Tensor, Tensor]:
     """The regression's loss, and the contrast of this person's own field with others'."""
-    moved, contrast = _moved(state.universal.field, batch), torch.zeros(())
+    universal, contrast = _motion(state.universal.field, batch), torch.zeros(())
     if identity not in state.personal:
-        return _motion_loss(moved, batch), contrast
-    own = _moved(state.personal[identity].field, batch)
+        return _motion_loss(universal, batch), contrast
+    own = _motion(state.personal[identity].field, batch)
     partners = state.partners(identity, schedule.partners) if schedule.contrast else []
     if partners:
         with torch.no_grad():
-            others = [MILLIMETRES * _moved(state.personal[partner].field, batch) for partner in partners]
+            others = [MILLIMETRES * _motion(state.personal[name].field, batch).translation for name in partners]
         share = (len(state.personal) - 1) / len(partners)
-        contrast = share * negative_contrast(MILLIMETRES * own, others)
-    return _motion_loss(moved + own, batch), contrast
+        contrast = share * negative_contrast(MILLIMETRES * own.translation, others)
+    return _motion_loss(deformation(universal, own), batch), contrast
 
 
-def _moved(field: FaceField, batch: _Batch) -> Tensor:
-    """[B, N, 3] metres."""
+def _motion(field: FaceField, batch: _Batch) -> Motion:
+    """Translations [B * N, 3], frame by frame."""
     features = field.features(batch.points)
     outputs = field.outputs(features, *field.conditions(batch.windows, batch.expression))
-    return translations(outputs, features).view(len(batch.windows), len(batch.points), 3)
+    return Motion(translations(outputs, features))
 
 
-def _motion_loss(moved: Tensor, batch: _Batch) -> Tensor:
+def _motion_loss(motion: Motion, batch: _Batch) -> Tensor:
     """Smooth L1 in millimetres, across the line of sight, of motions about the batch's mean."""
+    moved = motion.translation.view(batch.target.shape)
     error = (moved - moved.mean(0)) - (batch.target - batch.target.mean(0))
     across = torch.einsum("bij,bnj->bni", batch.rotations, error)[..., :2] * MILLIMETRES
     return F.smooth_l1_loss(across, torch.zeros_like(across))

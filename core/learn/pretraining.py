@@ -6,6 +6,8 @@ The audio-video lag of each clip decides everything (feasibility file), so it is
 from __future__ import annotations
 
 import json
+import resource
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -75,8 +77,9 @@ def pretrain(
 
     Returns:
         `umf`, `clips`, `refused`, `seconds`, `lags` (frames by clip), `correlation` (of predicted and tracked mouth
-        opening on the training clips: fit, not quality), `schedule`, and with `validate` the correlation for people
-        never seen: `validation` (name -> lag and correlation).
+        opening on the training clips: fit, not quality), `schedule`, `iterations_per_s` (of this attempt),
+        `peak_rss_mb`, and with `validate` the correlation for people never seen: `validation` (name -> lag and
+        correlation).
 
     Raises:
         UsageError: `corpus_empty`, `too_many_processes`; `workdir_of_another_run` where `workdir` holds a run of other
@@ -97,7 +100,9 @@ def pretrain(
     mine = together.share(corpus.identities)
     tracks = [clip.track for clip in corpus.clips if clip.track.identity in mine]
     watch = _Watch(others, vertices)
+    started, from_iteration = time.monotonic(), max(run.iterations(), default=0)
     field = train_motion_prior(tracks, vertices, schedule, seed, context, run, watch, together)
+    rate = (schedule.iterations - from_iteration) / (time.monotonic() - started)
     seconds = {clip.name: round(clip.seconds, 2) for clip in corpus.clips}
     report: Report = {
         "umf": str(output),
@@ -111,6 +116,8 @@ def pretrain(
             for clip, correlation in zip(others.clips, _correlations(field, others, vertices).values(), strict=True)
         },
         "schedule": asdict(schedule),
+        "iterations_per_s": round(rate, 2),
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     if together.rank == 0:
         hidden = field.layers[0].shape[0]

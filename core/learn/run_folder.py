@@ -34,12 +34,12 @@ class RunFolder:
     def save(self, iteration: int, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
         """Write a checkpoint whole, then drop this process's oldest."""
         write_tensors(self._path(iteration), tensors, metadata)
-        for old in sorted(self._iterations())[:-_KEPT]:
+        for old in sorted(self.iterations())[:-_KEPT]:
             self._path(old).unlink()
 
     def newest(self) -> tuple[dict[str, Tensor], dict[str, str]] | None:
         """The newest checkpoint that every process has; rows logged after it are dropped."""
-        common = self._together.in_common(self._iterations())
+        common = self._together.in_common(self.iterations())
         iteration = max(common, default=0)
         self._cut(iteration)
         return read_tensors(self._path(iteration)) if common else None
@@ -70,5 +70,6 @@ class RunFolder:
     def _prefix(self) -> str:
         return f"rank{self._together.rank}of{self._together.size}-"
 
-    def _iterations(self) -> set[int]:
+    def iterations(self) -> set[int]:
+        """Of this process's checkpoints."""
         return {int(path.stem.removeprefix(self._prefix)) for path in self.root.glob(f"{self._prefix}*.safetensors")}

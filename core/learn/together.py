@@ -54,9 +54,11 @@ class Together:
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in mine]
         joint = torch.cat([gradient.flatten() for gradient in gradients]).to(self.device)
         dist.all_reduce(joint)
-        parts = (joint / self.size).to("cpu").split([gradient.numel() for gradient in gradients])
-        for parameter, part in zip(mine, parts, strict=True):
+        joint, start = (joint / self.size).to("cpu"), 0
+        for parameter in mine:
+            part = joint[start : start + parameter.numel()]
             parameter.grad = part.view_as(parameter).clone()
+            start += parameter.numel()
 
     def mean(self, value: float) -> float:
         """The mean of a number over the processes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from core.avatar import FaceField, Motion, MouthField
-from core.avatar.personal import PersonalFaceField, PersonalMouthField, deformation
+from core.avatar.personal import PersonalFaceField, deformation
 
 POINTS = torch.rand(50, 3, generator=torch.Generator().manual_seed(0)) * 0.2 - 0.1
 WINDOWS = torch.randn(8, 16, 64, generator=torch.Generator().manual_seed(1))
@@ -24,8 +24,6 @@ def test_without_a_personal_field_the_deformation_is_the_universal_one() -> None
 
 def test_a_fresh_personal_field_hardly_moves_anything() -> None:
     assert PersonalFaceField()(POINTS, WINDOWS, EXPRESSION).translation.abs().max() < 1e-5  # metres
-    gated = PersonalMouthField()(POINTS, WINDOWS, torch.zeros(3))
-    assert gated.translation.abs().max() < 1e-5
 
 
 def test_the_deformation_is_the_sum_of_both_fields() -> None:
@@ -42,17 +40,5 @@ def test_a_part_that_only_one_field_has_stays() -> None:
     assert torch.equal(both.translation, face.translation + mouth.translation)
 
 
-def test_personal_fields_are_smaller_than_universal_ones() -> None:
+def test_the_personal_field_is_smaller_than_the_universal_one() -> None:
     assert PersonalFaceField().layers[0].shape[0] == 32 < FaceField().layers[0].shape[0]
-    assert PersonalMouthField().layers[0].shape[0] == 16 < MouthField().layers[0].shape[0]
-
-
-def test_the_personal_mouth_learns_from_points_speech_and_hook() -> None:
-    field = PersonalMouthField()
-    with torch.no_grad():
-        field.grid.table.normal_(generator=torch.Generator().manual_seed(4))
-    moved = field(POINTS, WINDOWS, HOOK).translation
-    assert not torch.equal(moved, field(POINTS, WINDOWS.flip(0), HOOK).translation)
-    assert not torch.equal(moved, field(POINTS, WINDOWS, -HOOK).translation)
-    moved.square().sum().backward()
-    assert all(parameter.grad is not None for parameter in field.parameters())
