@@ -1,4 +1,4 @@
-"""`likeness pretrain`: a folder of clips to one universal motion field, in this process."""
+"""`likeness pretrain`: a folder of clips to one universal motion field, in this process or in several (`torchrun`)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cli.console import print_json, stage_context, stderr
+from core.progress import StageContext
 
 
 def register(app: typer.Typer) -> None:
@@ -21,37 +22,68 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain(
-    corpus: Annotated[Path, typer.Argument(help="Folder of clips; ID.mp4 and IDb.mp4 are one person.")],
+    corpus: Annotated[
+        Path, typer.Argument(help="Folder of clips; ID.mp4 and IDb.mp4, or all files of a folder ID, are one person.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the field goes (NAME.safetensors).")],
-    iterations: Annotated[int, typer.Option("--iterations", min=10, help="Steps of the regression.")] = 1500,
+    iterations: Annotated[
+        int | None, typer.Option("--iterations", min=10, help="Steps of the regression; default: as validated.")
+    ] = None,
     validate: Annotated[
         Path | None, typer.Option("--validate", help="Folder of clips of other people to judge the field by.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
     workdir: Annotated[
-        Path | None, typer.Option("--workdir", help="Keep the tracked clips here, so that --resume can use them.")
+        Path | None, typer.Option("--workdir", help="Keep tracks, checkpoints and curves here, for --resume.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Use the tracked clips in --workdir.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from what --workdir holds.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Learn how faces move with speech, from many people: the field that `adapt` starts with."""
     from core.errors import UsageError
     from core.learn.motion_prior import PriorSchedule
     from core.learn.pretraining import pretrain as run
+    from core.learn.together import joined
+    from core.splat.torch_threads import single_torch_thread
 
     if not corpus.is_dir():
         raise UsageError("file_not_found", f"There is no folder {corpus.name}.", "Check the path.")
     if workdir is not None and (workdir / "tracks").exists() and not resume:
         raise UsageError("workdir_in_use", "The work folder holds an earlier run.", "Add --resume, or name another.")
-    folder = workdir or Path(tempfile.mkdtemp(prefix="likeness-pretrain-"))
-    try:
-        with stage_context() as context:
-            schedule = replace(PriorSchedule(), iterations=iterations)
-            done = run(corpus, output, folder, schedule, seed, context, validate)
-    finally:
-        if workdir is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    schedule = PriorSchedule()
+    schedule = schedule if iterations is None else replace(schedule, iterations=iterations)
+    with joined() as together, stage_context() as context, single_torch_thread():
+        if together.size > 1 and workdir is None:
+            raise UsageError("workdir_missing", "Several processes share a work folder.", "Name it with --workdir.")
+        folder = workdir or Path(tempfile.mkdtemp(prefix="likeness-pretrain-"))
+        quiet = StageContext(is_cancelled=context.is_cancelled)
+        try:
+            done = run(
+                corpus, output, folder, schedule, seed, context if together.rank == 0 else quiet, validate,
+                announce=print_corpus, together=together,
+            )  # fmt: skip
+        finally:
+            if workdir is None:
+                shutil.rmtree(folder, ignore_errors=True)
+    if together.rank > 0:
+        return
     if json_output:
         print_json(done)
     else:
         stderr.print(f"[bold green]done[/]: {output}, from {done['clips']} clips")
+
+
+def print_corpus(report: dict[str, object]) -> None:
+    """Who is in the corpus, and which clips were refused and why."""
+    people, refused = report["identities"], report["refused"]
+    if not isinstance(people, dict) or not isinstance(refused, dict):
+        raise TypeError("not a corpus report")
+    stderr.print(f"[bold]{report['clips']} clips of {len(people)} people[/]")
+    for name, person in people.items():
+        lags = ", ".join(f"{lag:+d}" for lag in person["lags"])
+        stderr.print(
+            f"  {name:>12}  {person['seconds']:7.1f} s, {person['spoken_seconds']:7.1f} s of speech; "
+            f"{len(person['clips'])} clips, lag {lags} frames"
+        )
+    for clip, code in refused.items():
+        stderr.print(f"  [yellow]refused[/] {clip}: {code} (docs/errors.md)")

@@ -20,11 +20,10 @@ from core.clip.intake import plan_clip
 from core.clip.layout import Clip
 from core.clip.plan_file import has_plan, read_plan, write_plan
 from core.clip.report import read_report
-from core.errors import InputRefusedError, UsageError
+from core.errors import UsageError
 from core.learn.adaptation import WorkFolder, learn_face, learn_fuse, learn_mouth, load_avatar
-from core.learn.corpus import read_corpus
 from core.learn.motion_prior import PriorSchedule
-from core.learn.pretraining import pretrain
+from core.learn.pretraining import pretrain, usable_corpus
 from core.learn.profiles import profile
 from core.learn.umf import find_umf
 from core.progress import StageContext
@@ -278,7 +277,7 @@ PRETRAIN_STAGES = ("corpus", "prior")
 class PretrainOptions:
     """What a user may choose about pre-training a universal motion field."""
 
-    iterations: int = 1500
+    iterations: int = PriorSchedule.iterations
     seed: int = 0
 
 
@@ -294,17 +293,11 @@ def pretrain_stage(
         UsageError: `corpus_empty`.
         InputRefusedError: `corpus_refused`: none of the clips can be used.
     """
-    tracks = workdir / "tracks"
+    workdir.mkdir(parents=True, exist_ok=True)
     with single_torch_thread():
         if stage == "corpus":
-            clips, refused = read_corpus(corpus, tracks, context)
-            if not clips:
-                raise InputRefusedError(
-                    "corpus_refused",
-                    f"None of the {len(refused)} clips can be used: {', '.join(sorted(set(refused.values())))}.",
-                    "Check them one by one with `likeness inspect`.",
-                )
-            return {"clips": len(clips), "refused": refused}
+            tracked = usable_corpus(corpus, workdir, context)
+            return {"clips": len(tracked.clips), "refused": tracked.refused}
         schedule = PriorSchedule(iterations=options.iterations)
         report = pretrain(corpus, output, workdir, schedule, options.seed, context)
     return {name: value for name, value in report.items() if name != "umf"}

@@ -116,7 +116,7 @@ class CorePipeline:
         if task.kind is JobKind.ADAPT:
             return pipeline.ADAPT_FILES[task.stage]
         if task.kind is JobKind.PRETRAIN:
-            return ("tracks",) if task.stage == "corpus" else ()
+            return ("tracks", "corpus.json") if task.stage == "corpus" else ()
         return _render_stage(task).files()
 
     def checkpoints(self, task: Task) -> Sequence[str]:
@@ -124,7 +124,7 @@ class CorePipeline:
         from core import pipeline
 
         if task.kind is JobKind.PRETRAIN:
-            return ("tracks",) if task.stage == "corpus" else ()
+            return ("tracks",) if task.stage == "corpus" else ("prior", "run.json")
         return pipeline.ADAPT_CHECKPOINTS.get(task.stage, ())
 
 

@@ -75,7 +75,7 @@ def inspect_clip(video: Path, options: ClipOptions, context: StageContext, sheet
         sighting = follow_face(watched(), plan.count)
         check_sighting(sighting, plan)
         camera = Camera.centred(FOCAL_AT_512, WORKING_SIDE)
-        track = track_head(sighting.landmarks, sighting.seen, camera)
+        track = track_head(sighting.landmarks, sighting.seen, camera, jumps=plan.jumps)
         watch = context.within(STAGE, end, end + 0.1)
         evidence = gather_evidence(plan, sighting.landmarks, sighting.seen, track, picture_of, watch)
         refuse_unusable(evidence)

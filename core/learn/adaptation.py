@@ -18,12 +18,14 @@ from core.avatar.avatar import branch_tensors, load_branch
 from core.clip.backdrop import backdrop
 from core.clip.canonical import canonical_face
 from core.clip.layout import Clip
+from core.clip.speech import reduce_speech
 from core.learn.branch import Branch
 from core.learn.face import FaceLoss
 from core.learn.fuse import fuse
 from core.learn.initialise import face_gaussians, mouth_gaussians
 from core.learn.loop import checkpoint_path, train_branch
-from core.learn.motion_prior import MotionTrack, displacements, personalise
+from core.learn.motion_prior import personalise
+from core.learn.motion_track import MotionTrack, displacements
 from core.learn.mouth import MouthLoss
 from core.learn.profiles import Profile
 from core.learn.tensor_file import read_tensors, write_tensors
@@ -88,11 +90,15 @@ def _personalise(field: FaceField, clip: Clip, data: TrainingSet, seed: int, con
     moved = displacements(clip.landmarks[keep], rotations, clip.translations[keep], clip.camera, vertices)
     track = MotionTrack(
         identity="self",
-        windows=data.windows,
-        expression=data.expression,
-        rotations=torch.from_numpy(rotations.astype(np.float32)),
-        displacement=torch.from_numpy(moved - moved.mean(0)),
+        speech=reduce_speech(clip.speech),
+        zero=clip.speech_zero,
+        lag=clip.reference.lag_frames,
+        frames=keep,
+        expression=clip.expression[keep],
+        rotations=rotations.astype(np.float32),
+        displacement=moved,
         opening=data.opening,
+        pixels_per_metre=(clip.camera.fx * 512 / clip.size / clip.translations[keep, 2]).astype(np.float32),
     )
     learn_only(field, aligner=False)
     personalise(

@@ -1,15 +1,16 @@
 """Pre-training of the universal face field by regression onto tracked motion, without rendering.
 
 The mesh's displacements of many people, seen in each one's own head space, are what a face does whoever it is: the
-identity-free half of InsTaG (paper section 3.2) with landmarks in the place of pictures. The feasibility file measured
-that a minute of this generalises to new people as well as ten minutes of photometric pre-training. Rotation and scale
-answers see no target here and are zeroed. Knows no files.
+identity-free half of InsTaG (paper section 3.2) with landmarks in the place of pictures. Each person has a field of
+their own beside the universal one (equation 5), and what two of those have in common costs (equations 6-7). Rotation
+and scale answers see no target here and are zeroed. Knows no video.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,42 +18,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.avatar import FaceField
+from core.avatar import FaceField, Motion
 from core.avatar.motion import translations
-from core.camera import Camera
-from core.clip.canonical import LIPS_INNER, LIPS_OUTER
+from core.avatar.personal import PersonalFaceField, deformation
+from core.learn.contrast import negative_contrast
+from core.learn.identity_free import IdentityFree
+from core.learn.judging import LIPS, LOWER_LIP, UPPER_LIP
+from core.learn.motion_track import MotionTrack
 from core.learn.optimise import FieldAdamW
+from core.learn.run_folder import RunFolder
+from core.learn.together import ALONE, Together
 from core.progress import StageContext
 
-UPPER_LIP = (0, 11, 12, 13, 37, 267, 72, 302)
-LOWER_LIP = (14, 15, 16, 17, 84, 314, 85, 315)
-
-
-@dataclass(frozen=True)
-class MotionTrack:
-    """What one clip teaches about motion."""
-
-    identity: str
-    windows: Tensor
-    """[T, 8, 16, 64] reduced speech, lag corrected."""
-    expression: Tensor
-    """[T, 6]"""
-    rotations: Tensor
-    """[T, 3, 3] head space -> camera space."""
-    displacement: Tensor
-    """[T, 468, 3] metres in head space: mesh vertices against the clip's own mean; none along the line of sight."""
-    opening: npt.NDArray[np.float64]
-    """[T] inner-lip distance over inter-ocular distance."""
+GRID_START = 1e-2
+"""Largest grid value at the start. A field is a product of its grid, gates and codes: from the usual 1e-4 a thousand
+steps pass before it leaves zero (opening correlation of three people left out 0.25 after them; from 1e-2, 0.59)."""
+LOG_EVERY = 25
+WATCH_EVERY = 250
+MILLIMETRES = 1e3
 
 
 @dataclass(frozen=True)
 class PriorSchedule:
     """Hyper-parameters of the regression."""
 
-    iterations: int = 1500
+    iterations: int = 1000
     frames: int = 16
     """Frames of one clip a step."""
-    points: int = 160
+    points: int = 64
     """Mesh vertices a step, lips and chin preferred."""
     lip_weight: float = 6.0
     """How much more often a lip vertex is drawn than another."""
@@ -62,38 +55,26 @@ class PriorSchedule:
     """Standard deviation added to the speech windows."""
     shift: int = 0
     """Frames by which speech may be shifted at random, against overfitting to one clip's lag."""
+    personal: bool = True
+    """Whether everyone has a field of their own (equation 5)."""
+    personal_rate: float = 1.0
+    """Factor on its learning rates. The paper's fifth is for runs a hundred times as long."""
+    contrast: float = 1.0
+    """Weight of the negative contrast (equations 6-7), of motions in millimetres; 0 leaves it out."""
+    partners: int = 1
+    """Other people drawn a step for it; the sum over all of them is estimated from them."""
+    checkpoint_every: int = 250
 
 
 PERSONAL = PriorSchedule(iterations=60, noise=0.6)
 PERSONAL_FACTOR = 0.3
 """Schedule, and factor on the learning rates, of the bend toward one person."""
 
+SCRATCH = PriorSchedule(iterations=150, noise=0.6)
+"""For a person's few seconds without any universal field, at full rates: a baseline of validation only."""
 
-def displacements(
-    landmarks: npt.NDArray[np.float32],
-    rotations: npt.NDArray[np.float64],
-    translations_: npt.NDArray[np.float64],
-    camera: Camera,
-    vertices: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float32]:
-    """How far each tracked vertex is from where the rigid head would put it.
-
-    Args:
-        landmarks: [T, >=468, 3] pixels.
-        rotations: [T, 3, 3] head space -> camera space.
-        translations_: [T, 3] metres.
-        camera: of the landmarks' pixels.
-        vertices: [468, 3] canonical mesh, metres.
-
-    Returns:
-        [T, 468, 3] metres in head space.
-    """
-    seen = np.einsum("tij,nj->tni", rotations, vertices) + translations_[:, None]
-    focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
-    projected = focal * seen[..., :2] / seen[..., 2:] + centre
-    offset = (landmarks[:, : len(vertices), :2] - projected) * seen[..., 2:] / focal
-    offset = np.concatenate([offset, np.zeros_like(offset[..., :1])], axis=-1)
-    return np.asarray(np.einsum("tji,tnj->tni", rotations, offset), np.float32)
+FieldT = TypeVar("FieldT", bound=FaceField)
+Watch = Callable[[FaceField], dict[str, float]]
 
 
 def train_motion_prior(
@@ -102,32 +83,67 @@ def train_motion_prior(
     schedule: PriorSchedule,
     seed: int,
     context: StageContext,
-    watch: Callable[[int, FaceField], None] | None = None,
+    folder: RunFolder | None = None,
+    watch: Watch | None = None,
+    together: Together = ALONE,
 ) -> FaceField:
-    """One universal face field from many people's tracks.
+    """One universal face field from many people's tracks: the average over the run's steps.
 
     Args:
-        tracks: at least one; clips are drawn by the square root of their length.
+        tracks: at least one of this process's people; people are drawn by the square root of their footage.
         vertices: [468, 3] canonical mesh, metres.
         schedule: hyper-parameters.
         seed: of the start and of every draw.
-        context: progress as stage `prior`, cancel.
-        watch: called every 250 iterations with the field as it stands (for validation curves).
+        context: progress as stage `prior`; cancel, which leaves a checkpoint.
+        folder: where checkpoints and curves go, and what the run goes on from; None keeps nothing.
+        watch: asked every 250 iterations what to log of the averaged field as it stands (validation).
+        together: this process among others.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        field = FaceField()
-    _regress(field, tracks, vertices, schedule, seed, _prior_factor, context, watch)
-    with torch.no_grad():
-        field.layers[-1][3:] = 0
-    return field
+    people = sorted({track.identity for track in tracks})
+    state = IdentityFree.start(
+        lambda: awake(FaceField()),
+        lambda: awake(PersonalFaceField()),
+        people if schedule.personal else [],
+        seed,
+        together,
+    )
+    if folder is not None:
+        state.restore(folder)
+    draw = _Draw(tracks, people, vertices, schedule)
+    recent = _Mean()
+    while state.iteration < schedule.iterations:
+        if context.is_cancelled():
+            if folder is not None:
+                state.save(folder)
+            context.check()
+        factor = _prior_factor(state.iteration / schedule.iterations)
+        identity, batch = draw(state.generator)
+        loss, contrast = _losses(state, identity, batch, schedule)
+        (loss + schedule.contrast * contrast).backward()  # type: ignore[no-untyped-call]
+        state.step(identity, factor, schedule.personal_rate * factor)
+        recent.add(loss, contrast)
+        if state.iteration % LOG_EVERY == 0 or state.iteration == schedule.iterations:
+            context.report("prior", state.iteration / schedule.iterations)
+            row: dict[str, object] = {"iteration": state.iteration, **recent.take(together)}
+            if watch is not None and state.iteration % WATCH_EVERY == 0:
+                row |= watch(_without_untrained(state.averaged()))
+            if folder is not None:
+                folder.add(row)
+        if folder is not None and state.iteration % schedule.checkpoint_every == 0:
+            state.save(folder)
+    return _without_untrained(state.averaged())
 
 
-def personalise(field: FaceField, track: MotionTrack, vertices: Tensor, seed: int, context: StageContext) -> None:
-    """Bend a universal field toward one person's own few seconds, in place; a second or two.
-
-    On the last 12 s of two people, after their first 5 s: opening correlation 0.67 -> 0.73 and 0.62 -> 0.60, and 0.6
-    -> 0.9 on the 5 s themselves, so that pictures are learned with lips that move as they did.
+def personalise(
+    field: FaceField,
+    track: MotionTrack,
+    vertices: Tensor,
+    seed: int,
+    context: StageContext,
+    schedule: PriorSchedule = PERSONAL,
+    factor: float = PERSONAL_FACTOR,
+) -> None:
+    """Bend a field toward one person's own few seconds, in place; a second or two.
 
     Args:
         field: parameters that want gradients learn; the others stay.
@@ -135,88 +151,127 @@ def personalise(field: FaceField, track: MotionTrack, vertices: Tensor, seed: in
         vertices: [468, 3] canonical mesh, metres.
         seed: of every draw.
         context: asked for cancel.
+        schedule: hyper-parameters; there is nobody to contrast with.
+        factor: on the usual learning rates.
     """
-    _regress(field, [track], vertices, PERSONAL, seed, lambda _: PERSONAL_FACTOR, context)
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = FieldAdamW(field)
+    draw = _Draw([track], [track.identity], vertices, schedule)
+    for _ in range(schedule.iterations):
+        context.check()
+        _, batch = draw(generator)
+        _motion_loss(_motion(field, batch), batch).backward()  # type: ignore[no-untyped-call]
+        optimiser.step(factor)
+
+
+def awake(field: FieldT) -> FieldT:
+    """A fresh field with its grid at `GRID_START`."""
+    with torch.no_grad():
+        field.grid.table.mul_(GRID_START / field.grid.table.abs().max())
+    return field
 
 
 def _prior_factor(progress: float) -> float:
     return 1.0 if progress < 0.3 else float(0.03 ** ((progress - 0.3) / 0.7))
 
 
-def _regress(
-    field: FaceField,
-    tracks: list[MotionTrack],
-    vertices: Tensor,
-    schedule: PriorSchedule,
-    seed: int,
-    factor: Callable[[float], float],
-    context: StageContext,
-    watch: Callable[[int, FaceField], None] | None = None,
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = FieldAdamW(field)
-    lengths = torch.tensor([len(track.expression) for track in tracks], dtype=torch.float32).sqrt()
-    preference = _vertex_weights(len(vertices), schedule.lip_weight)
-    for iteration in range(schedule.iterations):
-        context.check()
-        track = tracks[int(torch.multinomial(lengths, 1, generator=generator))]
-        progress = iteration / schedule.iterations
-        loss = _track_loss(field, track, vertices, preference, schedule, generator)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step(factor(progress))
-        if iteration % 10 == 0:
-            context.report("prior", progress)
-        if watch is not None and (iteration + 1) % 250 == 0:
-            watch(iteration + 1, field)
+def _without_untrained(field: FaceField) -> FaceField:
+    """The field with its rotation and scale answers, which saw no target, at zero."""
+    with torch.no_grad():
+        field.layers[-1][3:] = 0
+    return field
 
 
-@torch.no_grad()
-def predicted_opening(field: FaceField, track: MotionTrack, vertices: Tensor) -> npt.NDArray[np.float64]:
-    """[T] how far the field alone would open the mouth (upper against lower lip, metres), for its judgement."""
-    features = field.features(vertices[list(UPPER_LIP + LOWER_LIP)])
-    found = []
-    for start in range(0, len(track.expression), 64):
-        part = slice(start, start + 64)
-        outputs = field.outputs(features, *field.conditions(track.windows[part], track.expression[part]))
-        vertical = translations(outputs, features)[:, 1].view(-1, 2, len(UPPER_LIP)).mean(2)
-        found.append((vertical[:, 0] - vertical[:, 1]).numpy())
-    return np.concatenate(found).astype(np.float64)
+@dataclass(frozen=True)
+class _Batch:
+    """B frames of one clip at N points."""
+
+    points: Tensor
+    """[N, 3]"""
+    windows: Tensor
+    """[B, 8, 16, 64]"""
+    expression: Tensor
+    """[B, 6]"""
+    target: Tensor
+    """[B, N, 3] metres."""
+    rotations: Tensor
+    """[B, 3, 3]"""
 
 
-def opening_correlation(field: FaceField, track: MotionTrack, vertices: Tensor) -> float:
-    """Pearson correlation of predicted and tracked mouth opening over a track."""
-    return float(np.corrcoef(predicted_opening(field, track, vertices), track.opening)[0, 1])
+class _Draw:
+    """Draws who is learned from, and which frames and points: people by the square root of their footage."""
+
+    def __init__(self, tracks: list[MotionTrack], people: list[str], vertices: Tensor, schedule: PriorSchedule) -> None:
+        self._people = people
+        self._tracks = [[track for track in tracks if track.identity == person] for person in people]
+        self._lengths = [torch.tensor([float(t.count) for t in mine]) for mine in self._tracks]
+        self._footage = torch.stack([lengths.sum() for lengths in self._lengths]).sqrt()
+        self._vertices = vertices
+        self._schedule = schedule
+        self._preference = torch.ones(len(vertices))
+        self._preference[sorted({*LIPS.tolist(), *UPPER_LIP, *LOWER_LIP})] = schedule.lip_weight
+
+    def __call__(self, generator: torch.Generator) -> tuple[str, _Batch]:
+        schedule = self._schedule
+        person = int(torch.multinomial(self._footage, 1, generator=generator))
+        clip = int(torch.multinomial(self._lengths[person], 1, generator=generator))
+        track = self._tracks[person][clip]
+        frames = torch.randint(track.count, (schedule.frames,), generator=generator).numpy()
+        chosen = torch.multinomial(self._preference, schedule.points, generator=generator)
+        points = self._vertices[chosen] + schedule.jitter * torch.randn(len(chosen), 3, generator=generator)
+        shift = int(torch.randint(-schedule.shift, schedule.shift + 1, (1,), generator=generator))
+        windows = track.heard(frames, shift)
+        windows = windows + schedule.noise * torch.randn(windows.shape, generator=generator)
+        target = track.moved(frames, chosen.numpy())
+        return self._people[person], _Batch(points, windows, track.expressed(frames), target, track.turned(frames))
 
 
-def _vertex_weights(count: int, lip_weight: float) -> Tensor:
-    weights = torch.ones(count)
-    weights[sorted({*LIPS_OUTER, *LIPS_INNER, *UPPER_LIP, *LOWER_LIP})] = lip_weight
-    return weights
+def _losses(
+    state: IdentityFree[FaceField, PersonalFaceField], identity: str, batch: _Batch, schedule: PriorSchedule
+) -> tuple[Tensor, Tensor]:
+    """The regression's loss, and the contrast of this person's own field with others'."""
+    universal, contrast = _motion(state.universal.field, batch), torch.zeros(())
+    if identity not in state.personal:
+        return _motion_loss(universal, batch), contrast
+    own = _motion(state.personal[identity].field, batch)
+    partners = state.partners(identity, schedule.partners) if schedule.contrast else []
+    if partners:
+        with torch.no_grad():
+            others = [MILLIMETRES * _motion(state.personal[name].field, batch).translation for name in partners]
+        share = (len(state.personal) - 1) / len(partners)
+        contrast = share * negative_contrast(MILLIMETRES * own.translation, others)
+    return _motion_loss(deformation(universal, own), batch), contrast
 
 
-def _track_loss(
-    field: FaceField,
-    track: MotionTrack,
-    vertices: Tensor,
-    preference: Tensor,
-    schedule: PriorSchedule,
-    generator: torch.Generator,
-) -> Tensor:
+def _motion(field: FaceField, batch: _Batch) -> Motion:
+    """Translations [B * N, 3], frame by frame."""
+    features = field.features(batch.points)
+    outputs = field.outputs(features, *field.conditions(batch.windows, batch.expression))
+    return Motion(translations(outputs, features))
+
+
+def _motion_loss(motion: Motion, batch: _Batch) -> Tensor:
     """Smooth L1 in millimetres, across the line of sight, of motions about the batch's mean."""
-    count = len(track.expression)
-    frames = torch.randint(count, (schedule.frames,), generator=generator)
-    chosen = torch.multinomial(preference, schedule.points, generator=generator)
-    points = vertices[chosen] + schedule.jitter * torch.randn(len(chosen), 3, generator=generator)
-    heard = frames
-    if schedule.shift:
-        offset = int(torch.randint(-schedule.shift, schedule.shift + 1, (1,), generator=generator))
-        heard = (frames + offset).clamp(0, count - 1)
-    windows = track.windows[heard]
-    windows = windows + schedule.noise * torch.randn(windows.shape, generator=generator)
-    features = field.features(points)
-    outputs = field.outputs(features, *field.conditions(windows, track.expression[frames]))
-    predicted = translations(outputs, features).view(len(frames), len(chosen), 3)
-    target = track.displacement[frames][:, chosen]
-    error = (predicted - predicted.mean(0)) - (target - target.mean(0))
-    across = torch.einsum("bij,bnj->bni", track.rotations[frames], error)[..., :2] * 1e3
+    moved = motion.translation.view(batch.target.shape)
+    error = (moved - moved.mean(0)) - (batch.target - batch.target.mean(0))
+    across = torch.einsum("bij,bnj->bni", batch.rotations, error)[..., :2] * MILLIMETRES
     return F.smooth_l1_loss(across, torch.zeros_like(across))
+
+
+class _Mean:
+    """Running means of both losses since they were last taken."""
+
+    def __init__(self) -> None:
+        self._sums: npt.NDArray[np.float64] = np.zeros(3)
+
+    def add(self, loss: Tensor, contrast: Tensor) -> None:
+        self._sums += [loss.item(), contrast.item(), 1.0]
+
+    def take(self, together: Together) -> dict[str, float]:
+        """Means over the steps and the processes."""
+        loss, contrast, count = self._sums
+        self._sums = np.zeros(3)
+        return {
+            "loss": round(together.mean(loss / count), 6),
+            "contrast": round(together.mean(contrast / count), 6),
+        }

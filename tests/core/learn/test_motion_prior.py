@@ -1,78 +1,130 @@
-"""Landmark pre-training: displacements undo the rigid head, and the field learns a motion that speech drives."""
+"""Landmark pre-training: the field learns a motion that speech drives; people's own fields stay their own."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
-from core.camera import Camera
+from core.avatar import FaceField
 from core.clip.canonical import canonical_face
-from core.clip.footage import identity_of
-from core.learn.motion_prior import (
-    LOWER_LIP,
-    MotionTrack,
-    PriorSchedule,
-    displacements,
-    opening_correlation,
-    personalise,
-    train_motion_prior,
-)
+from core.errors import CancelledError
+from core.learn import motion_prior
+from core.learn.identity_free import IdentityFree
+from core.learn.judging import judge, opening_correlation
+from core.learn.motion_prior import PriorSchedule, personalise, train_motion_prior
+from core.learn.run_folder import RunFolder
 from core.progress import StageContext
+from tests.core.learn.made_tracks import made_track
 
-CAMERA = Camera.centred(900.0, 512)
-
-
-def turned(degrees: float) -> np.ndarray:
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    return np.diag([1.0, -1.0, -1.0]) @ np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+VERTICES = torch.from_numpy(canonical_face().vertices.astype(np.float32))
+SHORT = PriorSchedule(iterations=30, frames=4, points=12, lip_weight=20.0, noise=0.0, checkpoint_every=10)
 
 
-def test_displacements_are_what_was_added_to_the_rigid_head() -> None:
-    vertices = canonical_face().vertices
-    rotations = np.stack([turned(angle) for angle in (-15, 0, 20)])
-    translations = np.array([[0.01, 0.0, 0.6]] * 3)
-    moved = vertices + np.where(np.isin(np.arange(468), LOWER_LIP)[:, None], [0, -0.01, 0], 0.0)
-    seen = np.einsum("tij,nj->tni", rotations, moved) + translations[:, None]
-    pixels = 900 * seen[..., :2] / seen[..., 2:] + 256
-    landmarks = np.concatenate([pixels, np.zeros((3, 468, 1))], axis=2).astype(np.float32)
-    found = displacements(landmarks, rotations, translations, CAMERA, vertices)
-    assert np.abs(found[:, LOWER_LIP, 1] + 0.01).max() < 2e-4
-    still = np.setdiff1d(np.arange(468), LOWER_LIP)
-    assert np.abs(found[:, still]).max() < 1e-5
+def trained(
+    schedule: PriorSchedule = SHORT, folder: Path | None = None, context: StageContext | None = None
+) -> FaceField:
+    tracks = [made_track(seed) for seed in range(3)]
+    run = RunFolder(folder) if folder else None
+    return train_motion_prior(tracks, VERTICES, schedule, 0, context or StageContext(), run)
 
 
-def speaking_track(seed: int) -> MotionTrack:
-    """A lower lip that follows one number of the speech."""
-    generator = torch.Generator().manual_seed(seed)
-    steps = torch.randn(90, 64, generator=generator)
-    steps = (steps + steps.roll(1, 0) + steps.roll(2, 0)) / 2
-    index = torch.arange(8, 82)
-    windows = torch.stack([steps[index + offset] for offset in range(-8, 8)], dim=1)[:, None].repeat(1, 8, 1, 1)
-    opening = steps[index, 0]
-    displacement = torch.zeros(len(index), 468, 3)
-    displacement[:, list(LOWER_LIP), 1] = -0.004 * opening[:, None]
-    rotations = torch.from_numpy(turned(0.0).astype(np.float32)).repeat(len(index), 1, 1)
-    return MotionTrack("a", windows, torch.zeros(len(index), 6), rotations, displacement, opening.double().numpy())
+def states(state: IdentityFree, identity: str) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in state.personal[identity].tensors("x").items()}
 
 
 def test_the_field_learns_to_open_the_mouth_and_speech_drives_it() -> None:
-    vertices = torch.from_numpy(canonical_face().vertices.astype(np.float32))
-    track, context = speaking_track(0), StageContext()
-    schedule = PriorSchedule(iterations=100, frames=8, points=40, lip_weight=20.0, noise=0.0)
-    field = train_motion_prior([track], vertices, schedule, 0, context)
-    assert opening_correlation(field, track, vertices) > 0.8
+    track, schedule = made_track(0), replace(SHORT, iterations=80)
+    field = train_motion_prior([track], VERTICES, schedule, 0, StageContext())
+    assert opening_correlation(field, track, VERTICES) > 0.7
+    assert abs(opening_correlation(field, track.with_wrong_audio(), VERTICES)) < 0.5
     assert field.layers[-1][3:].abs().max() == 0  # rotation and scale saw no target
+    still = judge(None, track, track, VERTICES)
+    assert still.opening_correlation == 0 and judge(field, track, track, VERTICES).lmd_px < still.lmd_px
 
 
 def test_personalising_moves_the_field_toward_the_person() -> None:
-    vertices = torch.from_numpy(canonical_face().vertices.astype(np.float32))
-    schedule = PriorSchedule(iterations=40, frames=8, points=40, lip_weight=20.0, noise=0.0)
-    field = train_motion_prior([speaking_track(0)], vertices, schedule, 0, StageContext())
-    person = speaking_track(1)
-    before = opening_correlation(field, person, vertices)
-    personalise(field, person, vertices, 0, StageContext())
-    assert opening_correlation(field, person, vertices) > before
+    field, person = FaceField(), made_track(7)
+    before = opening_correlation(field, person, VERTICES)
+    personalise(field, person, VERTICES, 0, StageContext())
+    assert opening_correlation(field, person, VERTICES) > before
 
 
-def test_a_letter_after_a_number_is_another_clip_of_the_same_person() -> None:
-    assert [identity_of(name) for name in ("id04", "id04b", "anna", "anna2c")] == ["id04", "id04", "anna", "anna2"]
+def test_a_step_for_one_person_leaves_every_other_field_as_it_was() -> None:
+    tracks, schedule = [made_track(seed) for seed in range(3)], replace(SHORT, contrast=5.0)
+    state = IdentityFree.start(FaceField, motion_prior.PersonalFaceField, ["p0", "p1", "p2"], 0)
+    touched = set()
+    draw = motion_prior._Draw(tracks, ["p0", "p1", "p2"], VERTICES, schedule)
+    for _ in range(12):
+        before = {identity: states(state, identity) for identity in state.personal}
+        shared = state.universal.field.layers[0].clone()
+        identity, batch = draw(state.generator)
+        loss, contrast = motion_prior._losses(state, identity, batch, schedule)
+        (loss + 5 * contrast).backward()
+        state.step(identity, 1.0, 1.0)
+        for other in state.personal:
+            same = all(torch.equal(before[other][name], value) for name, value in states(state, other).items())
+            assert same == (other != identity), (identity, other)
+        assert not torch.equal(shared, state.universal.field.layers[0])
+        touched.add(identity)
+    assert len(touched) > 1
+
+
+def test_contrast_makes_peoples_own_fields_have_less_in_common() -> None:
+    rows = []
+    for weight in (0.0, 30.0):
+        state = IdentityFree.start(FaceField, motion_prior.PersonalFaceField, ["p0", "p1", "p2"], 0)
+        draw = motion_prior._Draw([made_track(seed) for seed in range(3)], ["p0", "p1", "p2"], VERTICES, SHORT)
+        measured = replace(SHORT, contrast=1.0)
+        for _ in range(60):
+            identity, batch = draw(state.generator)
+            loss, contrast = motion_prior._losses(state, identity, batch, measured)
+            (loss + weight * contrast).backward()
+            state.step(identity, 1.0, 1.0)
+            rows.append((weight, contrast.item()))
+    common = {weight: np.mean([value for w, value in rows if w == weight][-20:]) for weight in (0.0, 30.0)}
+    assert common[30.0] < 0.5 * common[0.0]
+
+
+def test_a_cancelled_run_goes_on_to_the_same_field(tmp_path: Path) -> None:
+    left = iter(range(17))
+    with pytest.raises(CancelledError):
+        trained(folder=tmp_path, context=StageContext(is_cancelled=lambda: next(left, None) is None))
+    resumed, whole = trained(folder=tmp_path), trained()
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from core.progress import StageContext
+from tests.core.learn.test_motion_prior import trained
+torch.set_num_threads(1)
+folder, deadly = Path(sys.argv[1]), int(sys.argv[2])
+calls = iter(range(deadly))
+def check():
+    if next(calls, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return False
+trained(folder=folder, context=StageContext(is_cancelled=check))
+"""
+
+
+def test_a_run_killed_twice_ends_with_the_same_field_and_the_same_curves(tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    for steps in (17, 13):  # dies at iteration 16, goes on at 10, dies at 22, goes on at 20
+        command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(steps)]
+        assert subprocess.run(command, cwd=root, timeout=300, check=False).returncode == -9
+    resumed, whole = trained(folder=tmp_path / "killed"), trained(folder=tmp_path / "whole")
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(value, resumed.state_dict()[name], rtol=0, atol=1e-6), name
+    rows = [RunFolder(tmp_path / name).rows() for name in ("killed", "whole")]
+    assert [row["iteration"] for row in rows[0]] == [25, 30]
+    assert rows[0][-1]["iteration"] == rows[1][-1]["iteration"]

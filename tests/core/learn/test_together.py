@@ -1,0 +1,99 @@
+"""Two real processes learn one universal field: the same bits on both, and as good as one process alone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import UsageError
+from core.learn.judging import opening_correlation
+from core.learn.motion_prior import train_motion_prior
+from core.learn.run_folder import RunFolder
+from core.learn.tensor_file import read_tensors
+from core.learn.together import ALONE, Together
+from core.progress import StageContext
+from tests.core.learn.made_tracks import made_track
+from tests.core.learn.test_motion_prior import SHORT, VERTICES
+
+SCHEDULE = replace(SHORT, iterations=40, checkpoint_every=20)
+
+ONE_OF_TWO = """
+import sys
+from pathlib import Path
+import torch
+from core.learn.motion_prior import train_motion_prior
+from core.learn.run_folder import RunFolder
+from core.learn.tensor_file import write_tensors
+from core.learn.together import joined
+from core.progress import StageContext
+from tests.core.learn.made_tracks import made_track
+from tests.core.learn.test_together import SCHEDULE, VERTICES
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+with joined() as together:
+    mine = together.share(["p0", "p1", "p2", "p3"])
+    tracks = [made_track(int(name[1:])) for name in mine]
+    run = RunFolder(folder / "run", together)
+    field = train_motion_prior(tracks, VERTICES, SCHEDULE, 0, StageContext(), run, together=together)
+    write_tensors(folder / f"{together.rank}.safetensors", field.state_dict(), {"people": ",".join(mine)})
+"""
+
+
+def test_two_processes_end_with_one_universal_field_as_good_as_one_processs(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(2):
+        variables = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        command = [sys.executable, "-c", ONE_OF_TWO, str(tmp_path)]
+        started.append(subprocess.Popen(command, cwd=Path(__file__).parents[3], env={**os.environ, **variables}))
+    assert [process.wait(timeout=300) for process in started] == [0, 0]
+    (first, one), (second, other) = (read_tensors(tmp_path / f"{rank}.safetensors") for rank in range(2))
+    assert (one["people"], other["people"]) == ("p0,p2", "p1,p3")
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+    alone = RunFolder(tmp_path / "alone")
+    everyone = [made_track(seed) for seed in range(4)]
+    schedule = replace(SCHEDULE, iterations=2 * SCHEDULE.iterations)  # as many samples as two processes took
+    field = train_motion_prior(everyone, VERTICES, schedule, 0, StageContext(), alone)
+    single = alone.rows()[-1]["loss"]
+    together = RunFolder(tmp_path / "run").rows()[-1]["loss"]
+    assert abs(together - single) < 0.35 * single
+    field.load_state_dict(first)
+    scores = [opening_correlation(field, track, VERTICES) for track in everyone]
+    assert np.mean(scores) > 0.7
+
+
+def test_gradients_become_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_reduce(joint: torch.Tensor) -> None:
+        joint += torch.tensor([10.0, 20.0, 30.0])  # what the other process has
+
+    monkeypatch.setattr("core.learn.together.dist.all_reduce", all_reduce)
+    first, second, frozen = torch.zeros(2, requires_grad=True), torch.zeros(1, requires_grad=True), torch.zeros(1)
+    first.grad = torch.tensor([2.0, 4.0])  # the second has none: it counts as zero
+    Together(0, 2).average_gradients([first, second, frozen])
+    assert torch.equal(first.grad, torch.tensor([6.0, 12.0]))
+    assert second.grad is not None and second.grad.item() == 15
+    assert frozen.grad is None
+
+
+def test_alone_nothing_is_exchanged() -> None:
+    parameter = torch.zeros(2, requires_grad=True)
+    ALONE.average_gradients([parameter])
+    assert parameter.grad is None
+    assert ALONE.mean(3.0) == 3 and ALONE.in_common({1, 2}) == {1, 2} and ALONE.share(["a", "b"]) == ["a", "b"]
+
+
+def test_more_processes_than_people_are_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        Together(0, 3).share(["a", "b"])
+    assert caught.value.code == "too_many_processes"
