@@ -79,7 +79,7 @@ def median_ms(body: Callable[[], object], repeats: int, clock: Clock, warm_up: i
 def medians_ms(
     bodies: Sequence[Callable[[], object]], repeats: int, clock: Clock, warm_up: int = WARM_UP
 ) -> list[float]:
-    """Median time of each body in milliseconds; they run in turns, so that what else the machine does hits all alike."""
+    """Median time of each body in milliseconds; in turns, so that what else the machine does hits all alike."""
     times: list[list[float]] = [[] for _ in bodies]
     for run in range(warm_up + repeats):
         for body, own in zip(bodies, times, strict=True):
@@ -217,9 +217,9 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
             scene.camera,
             geometry_channels=3,
         )
-        rgb = drawn.image[:3]
+        rgb, attention = drawn.image.split([3, 2])
         loss = photometric_loss(rgb, target, 0.2, backend=backend)
-        torch.autograd.backward(loss + 1e-3 * drawn.alpha.mean() + 1e-3 * drawn.image[3:].mean())
+        torch.autograd.backward(loss + 1e-3 * drawn.alpha.mean() + 1e-3 * attention.mean())
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
