@@ -47,6 +47,15 @@ def splat(
     repeats: RepeatsOption = 15,
     anchor: Annotated[bool, typer.Option("--anchor/--no-anchor", help="Also run gsplat's torch code (slow).")] = True,
     cpu_time: CpuTimeOption = False,
+    peer_library: Annotated[
+        Path | None,
+        typer.Option(
+            "--peer-library",
+            exists=True,
+            dir_okay=False,
+            help="Also this compiled rasteriser, in turns with ours (C interface: core/splat/peer_library.py).",
+        ),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", help="Instead: 1k-200k Gaussians at 128-1024 pixels, drawn into this SVG file."),
@@ -66,7 +75,7 @@ def splat(
         result
         for size in resolution or [512]
         for count in gaussians or [20_000]
-        for result in bench_splat(count, size, channels, repeats, anchor, clock)
+        for result in bench_splat(count, size, channels, repeats, anchor, clock, peer_library)
     ]
     table = Table("backend", "pixels", "Gaussians", "channels", "fwd ms", "f+b ms")
     for row in results:

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from core.splat import encode_triplane, library, mlp, peer, photometric_loss, rasterize, reference, ssim
+from core.splat import encode_triplane, library, mlp, peer, peer_library, photometric_loss, rasterize, reference, ssim
 from core.splat.scene import benchmark_scene
 
 FORWARD_FLOPS = 34
 BACKWARD_FLOPS = 52
 """Flops of a contributing (pixel, Gaussian) pair with three channels (splat evidence)."""
+WARM_UP = 2
+"""Runs before those that count."""
+ANCHOR_RUNS = 3
+"""Runs of a peer that takes a second each."""
 PLOTTED_GAUSSIANS = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
 PLOTTED_RESOLUTIONS = (128, 256, 512, 1024)
 
@@ -66,16 +71,23 @@ Clock = Callable[[], float]
 """Seconds: `time.perf_counter`, or `time.process_time` where other jobs share the cores."""
 
 
-def median_ms(body: Callable[[], object], repeats: int, clock: Clock, warm_up: int = 2) -> float:
+def median_ms(body: Callable[[], object], repeats: int, clock: Clock, warm_up: int = WARM_UP) -> float:
     """Median time of `body` in milliseconds."""
-    for _ in range(warm_up):
-        body()
-    times = []
-    for _ in range(repeats):
-        start = clock()
-        body()
-        times.append(clock() - start)
-    return 1e3 * statistics.median(times)
+    return medians_ms([body], repeats, clock, warm_up)[0]
+
+
+def medians_ms(
+    bodies: Sequence[Callable[[], object]], repeats: int, clock: Clock, warm_up: int = WARM_UP
+) -> list[float]:
+    """Median time of each body in milliseconds; in turns, so that what else the machine does hits all alike."""
+    times: list[list[float]] = [[] for _ in bodies]
+    for run in range(warm_up + repeats):
+        for body, own in zip(bodies, times, strict=True):
+            start = clock()
+            body()
+            if run >= warm_up:
+                own.append(clock() - start)
+    return [1e3 * statistics.median(own) for own in times]
 
 
 def use_one_thread() -> None:
@@ -97,8 +109,15 @@ def bench_splat(
     repeats: int,
     anchor: bool,
     clock: Clock = time.perf_counter,
+    other: Path | None = None,
 ) -> list[SplatResult]:
-    """Our backend, and with `anchor` gsplat's torch code (our torch reference where gsplat is not installed)."""
+    """Our backend, and with `anchor` gsplat's torch code (our torch reference where gsplat is not installed).
+
+    `other`: a library that `peer_library` can drive, measured in turns with ours.
+
+    Raises:
+        OSError, AttributeError: as `peer_library.load`.
+    """
     scene = benchmark_scene(gaussians, resolution, channels)
     pairs = peer.contributing_pairs(scene)
     peak = fma_peak_gflops()
@@ -107,22 +126,27 @@ def bench_splat(
     floor = None if peak is None else flops / peak * 1e-6
     weights = torch.randn(channels, resolution, resolution, generator=torch.Generator().manual_seed(0))
 
-    def measure(name: str, draw: Callable[..., Tensor], runs: int, threads: int) -> SplatResult:
+    def measure(
+        drawn: dict[str, Callable[..., Tensor]], runs: int, threads: int, warm_up: int = WARM_UP
+    ) -> list[SplatResult]:
         leaves = [tensor.clone().requires_grad_() for tensor in scene.tensors()]
 
-        def forward() -> None:
+        def forward(draw: Callable[..., Tensor]) -> None:
             with torch.no_grad():
                 draw(*leaves)
 
-        def both() -> None:
+        def both(draw: Callable[..., Tensor]) -> None:
             for leaf in leaves:
                 leaf.grad = None
             torch.autograd.backward(draw(*leaves), weights)
 
-        forward_ms = median_ms(forward, runs, clock)
-        both_ms = median_ms(both, runs, clock)
-        times = forward_ms, both_ms
-        return SplatResult(name, resolution, gaussians, channels, *times, threads, count, flops, peak, floor)
+        draws = list(drawn.values())
+        forward_ms = medians_ms([lambda draw=draw: forward(draw) for draw in draws], runs, clock, warm_up)  # type: ignore[misc]
+        both_ms = medians_ms([lambda draw=draw: both(draw) for draw in draws], runs, clock, warm_up)  # type: ignore[misc]
+        return [
+            SplatResult(name, resolution, gaussians, channels, *times, threads, count, flops, peak, floor)
+            for name, *times in zip(drawn, forward_ms, both_ms, strict=True)
+        ]
 
     def own(backend: str | None) -> Callable[..., Tensor]:
         def draw(means: Tensor, quaternions: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor) -> Tensor:
@@ -131,14 +155,16 @@ def bench_splat(
 
         return draw
 
-    results = [measure(library.backend_name(), own(None), repeats, library.threads())]
+    compiled = {library.backend_name(): own(None)}
+    if other is not None:
+        compiled[other.stem] = peer_library.renderer(peer_library.load(other), scene)
+    results = measure(compiled, repeats, library.threads())
     if anchor and peer.available():
         drawn = peer.renderer(scene, pairs)
-        results.append(
-            measure("gsplat-torch", lambda *leaves: drawn(*leaves)[0].permute(2, 0, 1), 1, torch.get_num_threads())
-        )
+        anchors = {"gsplat-torch": lambda *leaves: drawn(*leaves)[0].permute(2, 0, 1)}
+        results += measure(anchors, ANCHOR_RUNS, torch.get_num_threads(), 1)
     elif anchor:
-        results.append(measure("torch-reference", own("torch"), 1, torch.get_num_threads()))
+        results += measure({"torch-reference": own("torch")}, ANCHOR_RUNS, torch.get_num_threads(), 1)
     return results
 
 
@@ -191,9 +217,9 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
             scene.camera,
             geometry_channels=3,
         )
-        rgb = drawn.image[:3]
+        rgb, attention = drawn.image.split([3, 2])
         loss = photometric_loss(rgb, target, 0.2, backend=backend)
-        torch.autograd.backward(loss + 1e-3 * drawn.alpha.mean() + 1e-3 * drawn.image[3:].mean())
+        torch.autograd.backward(loss + 1e-3 * drawn.alpha.mean() + 1e-3 * attention.mean())
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / "native" / "lib"
 ISA_VARIABLE = "LIKENESS_ISA"
+KEPT_MEGABYTES = 256
+"""Freed memory that the process keeps: a step's tensors, of 3 to 20 MB, are otherwise faulted in anew every time."""
 
 
 class SceneStruct(ctypes.Structure):
@@ -52,6 +54,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "threads": (c_int32, []),
     "run_alone": (None, [c_int32]),
     "measure_fma_gflops": (c_double, [c_double]),
+    "keep_freed_memory": (None, [c_int32]),
     "raster_create": (c_void_p, []),
     "raster_destroy": (None, [c_void_p]),
     "raster_forward": (c_int32, [c_void_p, POINTER(SceneStruct), c_int32, *[c_void_p] * 4]),
@@ -141,7 +144,9 @@ def load() -> Library | None:
     try:
         for path in _candidates():
             if path.is_file():
-                return Library(path)
+                library = Library(path)
+                library.call("keep_freed_memory", KEPT_MEGABYTES)
+                return library
     except (OSError, AttributeError, ValueError) as error:
         problem = str(error)
     warnings.warn(

@@ -233,6 +233,7 @@ uint64_t round_of_all(uint64_t seed) {
 int main(int argc, char** argv) {
     const int rounds = argc > 1 ? std::atoi(argv[1]) : 40;
     std::vector<uint64_t> expected;
+    likeness_keep_freed_memory(64);
     likeness_set_threads(1);
     for (int i = 0; i < rounds; i++) expected.push_back(round_of_all(i));
     likeness_set_threads(3);

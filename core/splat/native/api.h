@@ -44,6 +44,9 @@ LIKENESS_EXPORT int32_t likeness_threads();
 /// 1: kernels called from this thread use no other. For callers that bring their own threads.
 LIKENESS_EXPORT void likeness_run_alone(int32_t alone);
 LIKENESS_EXPORT double likeness_measure_fma_gflops(double seconds);
+/// The process keeps up to so many freed megabytes for its next allocations, where its allocator is glibc's: an array of
+/// a few megabytes that goes back to the system at every step costs more page faults than arithmetic.
+LIKENESS_EXPORT void likeness_keep_freed_memory(int32_t megabytes);
 
 // --- rasteriser ------------------------------------------------------------------------------------------------------
 LIKENESS_EXPORT LikenessRaster* likeness_raster_create();

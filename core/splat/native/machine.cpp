@@ -1,6 +1,11 @@
-// What this binary was compiled for, what this machine can run, and how fast it multiplies.
+// What this binary was compiled for, what this machine can run, how fast it multiplies, and what it does with memory.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include "api.h"
 #include "simd.h"
@@ -19,6 +24,17 @@ LIKENESS_EXPORT int32_t likeness_cpu_level() {
     return level4 ? 4 : level3 ? 3 : 2;
 #else
     return 0;
+#endif
+}
+
+LIKENESS_EXPORT void likeness_keep_freed_memory(int32_t megabytes) {
+#if defined(__GLIBC__)
+    // Where glibc stops to fix the first of these by what it sees: its own upper end of that range.
+    constexpr int LARGEST_KEPT = 32 << 20;
+    mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT);
+    mallopt(M_TRIM_THRESHOLD, static_cast<int>(std::min(megabytes, 2047)) << 20);
+#else
+    static_cast<void>(megabytes);
 #endif
 }
 

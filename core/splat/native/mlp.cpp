@@ -35,42 +35,47 @@ struct Rows {
     int64_t stride;
 };
 
-/// to[r] = from[r] + x[r, 0..k) w[0..k) over one panel of columns, with ReLU where asked; no `from` means zeros. The sums
-/// stay in registers. `x_stride` between rows of x, `x_step` along the reduction.
-template <int R>
-void tile(int k, const float* x, int64_t x_stride, int64_t x_step, const float* w, int64_t w_step, Rows from, bool relu,
-          Rows to) {
-    const Fv zero = Fv::all(0.0f);
+/// The left factor of a product: its row r begins at `at + r * stride`, the reduction goes along `step`.
+struct Left {
+    const float* at;
+    int64_t stride, step;
+};
+
+/// to[r] = from[r] + x[r, 0..k) w[0..k) over one panel of columns, with ReLU where asked; without BEGUN the sums begin at
+/// zero. They stay in registers.
+template <int R, bool BEGUN>
+void tile(int k, Left x, const float* w, int64_t w_step, Rows from, bool relu, Rows to) {
     Fv own[R][2];
-    for (int r = 0; r < R; r++) {
-        own[r][0] = from.at ? Fv::load(from.at + r * from.stride) : zero;
-        own[r][1] = from.at ? Fv::load(from.at + r * from.stride + Fv::lanes) : zero;
-    }
+    written_out<R>([&](auto r) {
+        own[r][0] = BEGUN ? Fv::load(from.at + r * from.stride) : Fv::all(0.0f);
+        own[r][1] = BEGUN ? Fv::load(from.at + r * from.stride + Fv::lanes) : Fv::all(0.0f);
+    });
     for (int i = 0; i < k; i++) {
         const Fv w0 = Fv::load(w), w1 = Fv::load(w + Fv::lanes);
-        w += w_step;
-        for (int r = 0; r < R; r++) {
-            const Fv value = Fv::all(x[r * x_stride]);
+        written_out<R>([&](auto r) {
+            const Fv value = Fv::all(x.at[r * x.stride]);
             own[r][0] = fma(value, w0, own[r][0]);
             own[r][1] = fma(value, w1, own[r][1]);
-        }
-        x += x_step;
+        });
+        w += w_step;
+        x.at += x.step;
     }
-    for (int r = 0; r < R; r++) {
-        (relu ? max(own[r][0], zero) : own[r][0]).store(to.at + r * to.stride);
-        (relu ? max(own[r][1], zero) : own[r][1]).store(to.at + r * to.stride + Fv::lanes);
-    }
+    const Fv zero = Fv::all(0.0f);
+    if (relu) written_out<R>([&](auto r) { own[r][0] = max(own[r][0], zero), own[r][1] = max(own[r][1], zero); });
+    written_out<R>([&](auto r) {
+        own[r][0].store(to.at + r * to.stride);
+        own[r][1].store(to.at + r * to.stride + Fv::lanes);
+    });
 }
 
-void any_tile(int rows, int k, const float* x, int64_t x_stride, int64_t x_step, const float* w, int64_t w_step,
-              Rows from, bool relu, Rows to) {
+void any_tile(int rows, int k, Left x, const float* w, int64_t w_step, Rows from, bool relu, Rows to) {
     switch (rows) {
-        case 6: return tile<6>(k, x, x_stride, x_step, w, w_step, from, relu, to);
-        case 5: return tile<5>(k, x, x_stride, x_step, w, w_step, from, relu, to);
-        case 4: return tile<4>(k, x, x_stride, x_step, w, w_step, from, relu, to);
-        case 3: return tile<3>(k, x, x_stride, x_step, w, w_step, from, relu, to);
-        case 2: return tile<2>(k, x, x_stride, x_step, w, w_step, from, relu, to);
-        default: return tile<1>(k, x, x_stride, x_step, w, w_step, from, relu, to);
+#define LIKENESS_CASE(n)                                                               \
+    case n:                                                                            \
+        return from.at ? tile<n, true>(k, x, w, w_step, from, relu, to)                \
+                       : tile<n, false>(k, x, w, w_step, from, relu, to);
+        LIKENESS_CASE(6) LIKENESS_CASE(5) LIKENESS_CASE(4) LIKENESS_CASE(3) LIKENESS_CASE(2) LIKENESS_CASE(1)
+#undef LIKENESS_CASE
     }
 }
 
@@ -91,7 +96,7 @@ void multiply(int rows, int k, int m, const float* x, int64_t x_stride, const fl
                     std::memcpy(narrow + i * PANEL, from.at + i * y_stride, sizeof(float) * columns);
                 if (added) from = to;
             }
-            any_tile(here, k, x + r * x_stride, x_stride, 1, panels, PANEL, from, relu, to);
+            any_tile(here, k, {x + r * x_stride, x_stride, 1}, panels, PANEL, from, relu, to);
             for (int i = 0; columns < PANEL && i < here; i++)
                 std::memcpy(out + i * y_stride, narrow + i * PANEL, sizeof(float) * columns);
         }
@@ -103,7 +108,7 @@ void accumulate(int rows, int k, int m, const float* x, int64_t x_stride, const 
     for (int p = 0; p < m; p += PANEL)
         for (int i = 0; i < k; i += ROWS) {
             const Rows sums{w + static_cast<int64_t>(i) * m + p, m};
-            any_tile(std::min(ROWS, k - i), rows, x + i, 1, x_stride, dy + p, m, sums, false, sums);
+            any_tile(std::min(ROWS, k - i), rows, {x + i, 1, x_stride}, dy + p, m, sums, false, sums);
         }
 }
 

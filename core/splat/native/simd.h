@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
@@ -15,6 +17,17 @@ constexpr float EXP2_C5 = 1.327647174e-3f, EXP2_C4 = 9.675541540e-3f, EXP2_C3 = 
                 EXP2_C2 = 2.402211972e-1f, EXP2_C1 = 6.931469671e-1f, EXP2_C0 = 1.000000072f;
 // Adding it leaves the nearest integer in the low bits of the float.
 constexpr float ROUND_MAGIC = 12582912.0f;
+
+template <class Body, int... I>
+inline __attribute__((always_inline)) void written_out(std::integer_sequence<int, I...>, Body&& body) {
+    (body(std::integral_constant<int, I>{}), ...);
+}
+/// Calls body(0) ... body(N - 1) without a loop: gcc keeps an array of vectors in registers only where no loop over it is
+/// left when it looks, and spills it around the one that counts otherwise.
+template <int N, class Body>
+inline __attribute__((always_inline)) void written_out(Body&& body) {
+    written_out(std::make_integer_sequence<int, N>{}, body);
+}
 
 /// Four floats, for sums of records.
 struct F4 {

@@ -36,18 +36,19 @@ struct Window {
 
 int padded_width(int width) { return (width + Fv::lanes - 1) / Fv::lanes * Fv::lanes; }
 
-/// Sum of |a - b| over at most one vector of `count` pixels.
+/// Sum of |a - b| over `count` pixels.
 float absolute_sum(const float* a, const float* b, int count) {
-    float lanes[Fv::lanes] = {};
-    if (count >= Fv::lanes) {
-        const Fv d = Fv::load(a) - Fv::load(b);
-        max(d, Fv::all(0.0f) - d).store(lanes);
-    } else {
-        for (int i = 0; i < count; i++) lanes[i] = std::fabs(a[i] - b[i]);
+    Fv sum = Fv::all(0.0f);
+    int i = 0;
+    for (; i + Fv::lanes <= count; i += Fv::lanes) {
+        const Fv d = Fv::load(a + i) - Fv::load(b + i);
+        sum = sum + max(d, Fv::all(0.0f) - d);
     }
-    float sum = 0.0f;
-    for (float lane : lanes) sum += lane;
-    return sum;
+    float lanes[Fv::lanes], total = 0.0f;
+    sum.store(lanes);
+    for (float lane : lanes) total += lane;
+    for (; i < count; i++) total += std::fabs(a[i] - b[i]);
+    return total;
 }
 
 /// `in` points at column 0 and has at least RADIUS zeros before it and after the padded width.
@@ -162,8 +163,7 @@ LIKENESS_EXPORT double likeness_photometric(int32_t channels, int32_t height, in
                 Fv row_sum = Fv::all(0.0f);
                 const int columns = part.right - part.left;
                 const int64_t row = static_cast<int64_t>(y) * width + part.left;
-                for (int x = 0; l1_weight != 0.0f && x < columns; x += Fv::lanes)
-                    distance += absolute_sum(a + row + x, b + row + x, columns - x);
+                if (l1_weight != 0.0f) distance += absolute_sum(a + row, b + row, columns);
                 for (int x = 0; x < columns; x += Fv::lanes) {
                     const Fv m1 = Fv::load(m[0] + x), m2 = Fv::load(m[1] + x);
                     const Fv mm = m1 * m2, squares = fma(m1, m1, m2 * m2);
