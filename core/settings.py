@@ -191,10 +191,10 @@ class OwnModels(BaseSettings):
     """TorchScript of a segmentation network; unset: our own parsing."""
     parsing_classes: Literal["bisenet", "segformer", "sapiens"] = "bisenet"
     """Whose classes the network has."""
-    speech_features: Literal["whisper", "log-mel", "wav2vec2", "hubert"] = "whisper"
+    speech_features: Literal["whisper", "log-mel", "wav2vec2", "hubert", "deepspeech"] = "whisper"
     """What motion fields hear. All but Whisper's need a projection, and a motion field, of their own."""
     speech_model: Path | None = None
-    """For `wav2vec2` and `hubert`: a TorchScript file, or a folder that transformers reads."""
+    """For the last three: a TorchScript file; for `wav2vec2` and `hubert` also a folder that transformers reads."""
     speech_projection: Path | None = None
     """safetensors of `core.clip.fit_speech_projection`, for all but Whisper's."""
 
@@ -202,7 +202,7 @@ class OwnModels(BaseSettings):
     def _refuse_halves(self) -> OwnModels:
         if (self.sapiens_depth is None) != (self.sapiens_normal is None):
             raise ValueError("LIKENESS_SAPIENS_DEPTH and LIKENESS_SAPIENS_NORMAL are set together")
-        if self.speech_features in ("wav2vec2", "hubert") and self.speech_model is None:
+        if self.speech_features not in ("whisper", "log-mel") and self.speech_model is None:
             raise ValueError(f"LIKENESS_SPEECH_FEATURES={self.speech_features} needs LIKENESS_SPEECH_MODEL")
         return self
 

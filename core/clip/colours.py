@@ -96,7 +96,7 @@ def rough_labels(
     scores = np.asarray(cv2.GaussianBlur(scores, (0, 0), 1), np.float32)
     classes = np.array([Label.HAIR, Label.SKIN, Label.TORSO], np.uint8)
     labels = np.where(present, classes[scores.argmax(-1)], np.uint8(Label.BACKGROUND))
-    fringe = face & (up > 0.2) & (scores[..., 0] - scores[..., 1] > 4)
+    fringe = face & (up > 0.2) & (scores[..., 0] - scores[..., 1] > 2)
     labels[face & ~fringe] = Label.SKIN
     labels[fringe] = Label.HAIR
     stray = (labels == Label.HAIR) & ~hanging_hair(labels == Label.HAIR, up)

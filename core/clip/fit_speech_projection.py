@@ -24,16 +24,17 @@ def fit_projection(features: Floats) -> tuple[Floats, Floats, float]:
     """Principal components of [n, 384], whitened by the fourth root: mean [384], projection [384, 64], variance kept.
 
     Full whitening would blow up the last components' noise, none would let the first few speak alone; the mean variance
-    of the 64 numbers is 1.
+    of the 64 numbers is 1. Features of fewer numbers leave the rest 0.
     """
     mean = features.mean(0, dtype=np.float64)
     centred = features - mean
     variance, axes = np.linalg.eigh(centred.T @ centred / len(features))
     variance, axes = variance[::-1][:REDUCED_DIMENSION], axes[:, ::-1][:, :REDUCED_DIMENSION]
     # An axis' sign is arbitrary: fix it, so that every machine writes the same file.
-    axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(REDUCED_DIMENSION)])
+    axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
     projection = axes / np.sqrt(variance) * (variance / variance[0]) ** 0.25
     projection /= np.sqrt((centred @ projection).var(0).mean())
+    projection = np.pad(projection, ((0, 0), (0, REDUCED_DIMENSION - projection.shape[1])))
     kept = float(variance.sum() / centred.var(0).sum())
     return mean.astype(np.float32), projection.astype(np.float32), kept
 

@@ -237,8 +237,11 @@ def _drop_islands(coarse: Picture, scores: Floats, face: npt.NDArray[np.bool_]) 
 
 def _with_face(classes: npt.NDArray[np.int64], landmarks: npt.NDArray[np.floating], side: int) -> npt.NDArray[np.uint8]:
     labels = np.array(_CLASSES, np.uint8)[classes]
-    labels[polygon(landmarks, FACE_OVAL, side, side) & (labels != Label.HAIR)] = Label.SKIN
-    # A fringe may cover the forehead and strands the cheeks' rim; dark spots further in are eyes.
+    face, hair = polygon(landmarks, FACE_OVAL, side, side), labels == Label.HAIR
+    labels[face & ~hair] = Label.SKIN
+    # A fringe may cover the forehead and strands the cheeks' rim; dark spots further in, or by themselves, are eyes.
+    _, parts = cv2.connectedComponents(hair.astype(np.uint8))
+    labels[face & hair & ~np.isin(parts, np.unique(parts[hair & ~face]))] = Label.SKIN
     oval = landmarks[list(FACE_OVAL), :2]
     inner = landmarks.copy()
     inner[list(FACE_OVAL), :2] = oval.mean(0) + _INNER_FACE * (oval - oval.mean(0))

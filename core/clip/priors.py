@@ -63,7 +63,7 @@ class GeometryPrior(Protocol):
 
 
 class MeshPrior:
-    """The tracked mesh: metres, smooth, a few milliseconds a frame; knows the face inside its oval and nothing else."""
+    """The tracked mesh: metres, smooth, no network; knows the face inside its oval and nothing else."""
 
     name = "mesh"
 

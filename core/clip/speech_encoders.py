@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from core.clip.deepspeech import DeepSpeechEncoder
 from core.clip.layout import SPEECH_RATE
 from core.clip.log_mel import SAMPLE_RATE, log_mel
 from core.clip.overlap import heard_in_pieces
@@ -83,12 +84,7 @@ class WaveEncoder:
             MissingModelError: `own_model_missing`, `own_model_unusable`, `transformers_missing`.
         """
         self._run = _pretrained(path) if path.is_dir() else TorchScript(path, _SETTING).run
-        weights = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-        digest = hashlib.sha256()
-        for file in weights:
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-        self.name = f"{kind}-{digest.hexdigest()[:12]}"
+        self.name = _named(kind, path)
         self.dimension = int(self._heard(np.zeros(self._samples(), np.float32)).shape[-1])
 
     def _samples(self) -> int:
@@ -121,6 +117,15 @@ class WaveEncoder:
             return np.stack([self._heard(surrounded[first : first + self._samples()]) for first in at])
 
         return heard_in_pieces(steps, self.dimension, self._HEARD, self._HOP, encode)
+
+
+def _named(kind: str, path: Path) -> str:
+    """The kind and what tells this model's weights from others'."""
+    digest = hashlib.sha256()
+    for file in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return f"{kind}-{digest.hexdigest()[:12]}"
 
 
 def _pretrained(folder: Path) -> Any:
@@ -162,4 +167,8 @@ def open_encoder(models: OwnModels) -> SpeechEncoder:
         return WhisperEncoder()
     if models.speech_features == "log-mel":
         return LogMelEncoder()
-    return WaveEncoder(models.speech_features, models.speech_model or Path())
+    path = models.speech_model or Path()
+    if models.speech_features == "deepspeech":
+        model = TorchScript(path, _SETTING)
+        return DeepSpeechEncoder(model, _named("deepspeech", path))
+    return WaveEncoder(models.speech_features, path)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from core.clip.deepspeech import cepstral_coefficients
 from core.clip.fit_speech_projection import fit_projection
 from core.clip.speech import encode_speech, reduce_speech, speech_encoder
 from core.clip.speech_encoders import LogMelEncoder, SpeechEncoder, WaveEncoder, open_encoder
@@ -18,7 +19,7 @@ from core.clip.whisper import WhisperEncoder
 from core.errors import BundleError, MissingModelError, UsageError
 from core.learn.umf import find_umf
 from core.settings import load_own_models
-from tests.core.clip.own_models import TinySegmenter, TinyWave, save
+from tests.core.clip.own_models import TinyLetters, TinySegmenter, TinyWave, save
 from tests.core.clip.test_speech import babble
 
 
@@ -27,9 +28,10 @@ def wave_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(TinyWave(24), tmp_path_factory.mktemp("wave") / "tiny.pt")
 
 
-@pytest.fixture(params=["whisper", "log-mel", "wav2vec2"])
+@pytest.fixture(params=["whisper", "log-mel", "wav2vec2", "deepspeech"])
 def encoder(request: pytest.FixtureRequest, wave_file: Path) -> SpeechEncoder:
-    return open_encoder(load_own_models(speech_features=request.param, speech_model=wave_file))
+    model = wave_file if request.param == "wav2vec2" else save(TinyLetters(), wave_file.with_name("letters.pt"))
+    return open_encoder(load_own_models(speech_features=request.param, speech_model=model))
 
 
 def test_each_has_a_name_a_dimension_and_a_step_every_20_ms(encoder: SpeechEncoder) -> None:
@@ -61,6 +63,19 @@ def test_log_mel_of_a_moment_does_not_depend_on_what_else_is_loud() -> None:
     audio = babble(2.0)
     shouted = np.concatenate([audio, 5 * audio])
     assert np.allclose(LogMelEncoder().encode(shouted)[:95], LogMelEncoder().encode(audio)[:95], atol=1e-5)
+
+
+def test_cepstral_coefficients_are_those_that_deepspeech_was_trained_on() -> None:
+    """Some values of python_speech_features 0.6's `mfcc(..., numcep=26)` of the same sound, every second step."""
+    time = np.arange(3200) / 16000
+    sound = (0.3 * np.sin(2 * np.pi * (200 + 900 * time) * time)).astype(np.float32)
+    found = cepstral_coefficients(sound, 10)[[0, 5, 9]][:, [0, 1, 2, 13, 25]]
+    expected = [
+        [17.4542, 22.2327, 13.4911, -9.7982, -0.0448],
+        [19.1966, 28.3424, 13.5913, 9.5699, -0.0866],
+        [19.8105, 32.8674, 7.2620, -12.4044, -0.0136],
+    ]
+    assert np.allclose(found, expected, atol=2e-4)
 
 
 def test_another_network_has_another_name(wave_file: Path, tmp_path: Path) -> None:
