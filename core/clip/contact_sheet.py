@@ -20,11 +20,12 @@ from core.clip.frame_views import AXIS_COLOURS, MASK_COLOURS, geometry_views, la
 from core.clip.lag import Lag
 from core.clip.landmarks import mouth_opening
 from core.clip.layout import FPS
-from core.clip.parsing import KEY_FRAMES, fit_parsing, parse_frame
-from core.clip.person import PersonSegmenter
+from core.clip.parsers import open_parser
+from core.clip.parsing import KEY_FRAMES
 from core.clip.rotations import yaw_pitch_roll
 from core.clip.scaling import scaled_labels, scaled_picture
 from core.clip.sound_view import sound_view
+from core.settings import load_own_models
 
 FRAMES = 6
 _TILE = 256
@@ -91,12 +92,12 @@ def _parsed(
 ) -> list[npt.NDArray[np.uint8]]:
     numbers, landmarks = shown.evidence.appearance.numbers, shown.evidence.landmarks
     keys = numbers[np.linspace(0, len(numbers) - 1, min(KEY_FRAMES, len(numbers))).round().astype(int)]
-    segmenter = PersonSegmenter()
-    model = fit_parsing([shown.picture_of(int(key)) for key in keys], [landmarks[key] for key in keys], segmenter)
-    labels = []
+    parser = open_parser(load_own_models())
+    model = parser.learn([shown.picture_of(int(key)) for key in keys], [landmarks[key] for key in keys])
+    labels: list[npt.NDArray[np.uint8]] = []
     for done, number in enumerate(chosen):
         tick(0.4 + 0.4 * done / len(chosen))
-        labels.append(parse_frame(model, shown.picture_of(int(number)), landmarks[number], segmenter))
+        labels += parser.parse(model, [shown.picture_of(int(number))], landmarks[number : number + 1], range(1))
     return labels
 
 

@@ -20,6 +20,7 @@ from core.clip.landmarks import choose_engine
 from core.clip.layout import WORKING_SIDE
 from core.clip.picture_file import PictureFile
 from core.clip.sighting import Sighting, segments
+from core.settings import load_own_models
 from core.version import project_version
 
 _FOLDER = "unfinished"
@@ -129,6 +130,7 @@ def _purpose(plan: Plan, options: ClipOptions) -> str:
     points = None if reference is None else reference.rigid_points.tobytes().hex()
     told = {
         "form": [_FORM, project_version(), choose_engine()],
+        "models": load_own_models().model_dump(mode="json"),
         "info": asdict(plan.info),
         "part": [plan.start, plan.count, list(plan.crop), list(plan.shot.jumps)],
         "sound": hashlib.sha256(np.ascontiguousarray(plan.audio).tobytes()).hexdigest(),
