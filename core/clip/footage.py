@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from core.clip.build import WORKING_SIDE, Sighting, follow_face
+from core.clip.build import WORKING_SIDE, follow_face
 from core.clip.intake import ClipOptions, plan_clip
 from core.clip.speech import encode_speech, reduce_speech
 from core.errors import InputRefusedError
@@ -39,11 +39,6 @@ class Footage:
     """[] first frame of the shot on the recording's 25 fps time line."""
     jumps: npt.NDArray[np.int64]
     """[k] jump cuts, as frames of the shot."""
-
-    @property
-    def sighting(self) -> Sighting:
-        """As the product's build has it."""
-        return Sighting(self.landmarks, self.blendshapes, self.seen)
 
 
 def read_footage(video: Path, work: Path | None) -> Footage:
@@ -72,7 +67,7 @@ def read_footage(video: Path, work: Path | None) -> Footage:
         plan.audio,
         reduce_speech(encode_speech(plan.audio)),
         np.array(plan.start, np.int64),
-        np.array([jump - plan.start for jump in plan.shot.jumps if 0 < jump - plan.start < plan.count], np.int64),
+        np.array([jump - plan.start for jump in plan.shot.jumps], np.int64),
     )
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)

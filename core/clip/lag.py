@@ -55,7 +55,7 @@ class Lag:
     @property
     def sure(self) -> bool:
         """Whether to act on it. In 97 five-second parts of people it was not trained on, it then lay within a
-        frame of what the whole recording says each time, and on it in 89 (docs/clip.md)."""
+        frame of what the whole recording says each time, and on it in 88 (docs/clip.md)."""
         return self.correlation >= _SURE_CORRELATION and self.lead >= _SURE_LEAD and abs(self.frames) < LARGEST_LAG
 
 

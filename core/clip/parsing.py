@@ -115,13 +115,6 @@ def _to_reference(landmarks: Floats, reference: Floats) -> npt.NDArray[np.float6
     return matrix
 
 
-def parse_frame(
-    model: ParsingModel, frame: Picture, landmarks: npt.NDArray[np.floating], segmenter: PersonSegmenter
-) -> npt.NDArray[np.uint8]:
-    """Labels [S, S] of a single picture [S, S, 3] whose face has `landmarks` [478, 2+] in its pixels."""
-    return next(parse_film(model, frame[None], landmarks[None], range(1), segmenter))
-
-
 def parse_film(
     model: ParsingModel,
     frames: Film,

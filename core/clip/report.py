@@ -147,7 +147,7 @@ def _about_time(evidence: Evidence, lag: Lag) -> list[Finding]:
     if len(plan.shots) > 1:
         told.append(("cut", f"The clip has {len(plan.shots) - 1} cuts; only its longest shot is used."))
     if plan.shot.jumps:
-        told.append(("jump_cut", "The shot holds a jump cut; motion is smoothed across it."))
+        told.append(("jump_cut", "The shot holds a jump cut; the head jumps there."))
     if not lag.sure:
         told.append(("lag_unsure", f"The lips follow this voice too little ({lag.correlation:.2f}) to tell their lag."))
     elif abs(lag.frames) > _OUT_OF_SYNC:

@@ -78,13 +78,14 @@ def track_head(
         camera: the view, about 512 pixels wide (the robust weight is 1 pixel).
         rigid_points: [n, 3] known points of this person; None solves them too.
         jumps: frames at which the picture jumps (`Shot.jumps`, counted from the first of these landmarks): poses on
-            either side have nothing to do with each other.
+            either side have nothing to do with each other. Those outside are ignored.
         smooth: False leaves each frame's pose as its landmarks alone have it, for comparison.
     """
     whole = np.where(seen[:, None, None], np.asarray(landmarks, np.float64)[..., :2], 0)
     observed = np.ascontiguousarray(whole[:, list(RIGID_INDICES)])
     start = canonical_face().vertices[list(RIGID_INDICES)] if rigid_points is None else rigid_points
     found = np.nonzero(seen)[0]
+    jumps = tuple(jump for jump in jumps if 0 < jump < len(seen))
     poses = _initial_poses(observed[found], camera, start)
     rigid = np.ones(len(start), np.bool_)
     for step in range(_ADJUSTMENT_STEPS):

@@ -69,7 +69,7 @@ def clip_figures(footage: Footage) -> dict[str, float]:
         and `slow_power_high`, least and largest share of their power below 2 Hz that the four anchors keep; and, for
         each anchor, RMS acceleration in pixels per frame^2 before (`..._rough`) and after smoothing.
     """
-    jumps = tuple(int(jump) for jump in footage.jumps)
+    jumps = tuple(int(jump) for jump in footage.jumps if 0 < jump < len(footage.seen))
     rough = track_head(footage.landmarks, footage.seen, CAMERA, jumps=jumps, smooth=False)
     track = track_head(footage.landmarks, footage.seen, CAMERA, jumps=jumps)
     power = slow_power(track) / slow_power(rough)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.clip.layout import HEAD_LABELS, Label
-from core.clip.parsing import fit_parsing, parse_film, parse_frame
+from core.clip.parsing import fit_parsing, parse_film
 from core.clip.person import PersonSegmenter
 from core.media import decode_frames, probe
 from core.sample import Sample, generate_sample
@@ -73,7 +73,10 @@ def test_neighbours_steady_the_labels_of_a_noisy_film(film, landmarks, model, se
     generator = np.random.default_rng(0)
     noisy = np.clip(film[:14] + generator.normal(0, 14, (14, 512, 512, 1)), 0, 255).astype(np.uint8)
     alone = np.stack(
-        [parse_frame(model, frame, here, segmenter) for frame, here in zip(noisy, landmarks, strict=False)]
+        [
+            next(parse_film(model, frame[None], here[None], range(1), segmenter))
+            for frame, here in zip(noisy, landmarks, strict=False)
+        ]
     )
     steady = np.stack(list(parse_film(model, noisy, landmarks[:14], range(14), segmenter)))
     assert flicker(steady, landmarks[:14]) < 0.85 * flicker(alone, landmarks[:14])
