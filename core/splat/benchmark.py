@@ -144,8 +144,8 @@ def bench_splat(
         forward_ms = medians_ms([lambda draw=draw: forward(draw) for draw in draws], runs, clock, warm_up)  # type: ignore[misc]
         both_ms = medians_ms([lambda draw=draw: both(draw) for draw in draws], runs, clock, warm_up)  # type: ignore[misc]
         return [
-            SplatResult(name, resolution, gaussians, channels, *times, threads, count, flops, peak, floor)
-            for name, *times in zip(drawn, forward_ms, both_ms, strict=True)
+            SplatResult(name, resolution, gaussians, channels, forth, back, threads, count, flops, peak, floor)
+            for name, forth, back in zip(drawn, forward_ms, both_ms, strict=True)
         ]
 
     def own(backend: str | None) -> Callable[..., Tensor]:
@@ -217,7 +217,7 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
             scene.camera,
             geometry_channels=3,
         )
-        rgb, attention = drawn.image.split([3, 2])
+        rgb, attention = torch.split(drawn.image, [3, 2])
         loss = photometric_loss(rgb, target, 0.2, backend=backend)
         torch.autograd.backward(loss + 1e-3 * drawn.alpha.mean() + 1e-3 * attention.mean())
         optimiser.step()

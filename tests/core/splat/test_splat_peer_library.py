@@ -61,7 +61,7 @@ def test_its_picture_and_gradients_come_back(library: Path) -> None:
     leaves = [tensor.clone().requires_grad_() for tensor in scene.tensors()]
     image = peer_library.renderer(peer_library.load(library), scene)(*leaves)
     assert torch.equal(image, scene.colors[0][:, None, None].expand(3, 16, 16))
-    image.sum().backward()
+    torch.autograd.backward(image.sum())
     means, opacities, colors = (leaves[index].grad for index in (0, 3, 4))
     assert means is not None and opacities is not None and colors is not None
     assert means[0, 0] == 6  # what rast_bwd says of the screen, through proj_bwd
