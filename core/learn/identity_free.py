@@ -113,25 +113,22 @@ class IdentityFree(Generic[UniversalT, PersonalT]):
         field.load_state_dict(self.average)
         return field
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything but `loop`, for a checkpoint."""
+    def save(self, folder: RunFolder) -> None:
+        """Write a checkpoint."""
         named = self.universal.tensors("universal")
         named |= {f"average.{name}": value for name, value in self.average.items()}
         for identity, learner in self.personal.items():
             named |= learner.tensors(f"personal.{identity}")
-        return named | {"generator": self.generator.get_state()}
-
-    def save(self, folder: RunFolder, tensors: dict[str, Tensor] | None = None) -> None:
-        """Write a checkpoint, with what else the caller must keep."""
+        named["generator"] = self.generator.get_state()
         steps = {identity: learner.optimiser.steps for identity, learner in self.personal.items()}
         loop = {"iteration": self.iteration, "universal": self.universal.optimiser.steps, "personal": steps}
-        folder.save(self.iteration, {**self.tensors(), **(tensors or {})}, {"loop": json.dumps(loop)})
+        folder.save(self.iteration, named, {"loop": json.dumps(loop)})
 
-    def restore(self, folder: RunFolder) -> dict[str, Tensor]:
-        """Go on from the newest checkpoint where there is one; its tensors, the caller's among them."""
+    def restore(self, folder: RunFolder) -> None:
+        """Go on from the newest checkpoint, where there is one."""
         found = folder.newest()
         if found is None:
-            return {}
+            return
         tensors, metadata = found
         loop = json.loads(metadata["loop"])
         self.universal.restore("universal", tensors, loop["universal"])
@@ -140,4 +137,3 @@ class IdentityFree(Generic[UniversalT, PersonalT]):
             learner.restore(f"personal.{identity}", tensors, loop["personal"][identity])
         self.generator.set_state(tensors["generator"])
         self.iteration = loop["iteration"]
-        return tensors

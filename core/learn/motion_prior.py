@@ -32,7 +32,7 @@ from core.progress import StageContext
 
 GRID_START = 1e-2
 """Largest grid value at the start. A field is a product of its grid, gates and codes: from the usual 1e-4 a thousand
-steps pass before it leaves zero (opening correlation of three people left out 0.25 after them; from 1e-2, 0.59)."""
+steps pass before it leaves zero (docs/learning.md)."""
 LOG_EVERY = 25
 WATCH_EVERY = 250
 MILLIMETRES = 1e3
@@ -66,7 +66,7 @@ class PriorSchedule:
     checkpoint_every: int = 250
 
 
-PERSONAL = PriorSchedule(iterations=60, noise=0.6)
+PERSONAL = PriorSchedule(iterations=60, points=160, noise=0.6)
 PERSONAL_FACTOR = 0.3
 """Schedule, and factor on the learning rates, of the bend toward one person."""
 
