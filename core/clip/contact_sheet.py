@@ -138,7 +138,7 @@ def _header(shown: Shown, width: int) -> Picture:
     header = np.full((78 + 27 * max(1, len(warnings)), width, 3), PAPER, np.uint8)
     x = 8 + write(header, cut_to_width(shown.name, 500, 0.8), (8, 32), INK, 0.8) + 20
     good = not warnings
-    chip(header, "usable" if good else f"usable, {len(warnings)} warnings", (x, 30), GOOD if good else CARE, 0.6)
+    chip(header, "usable" if good else "usable, with warnings", (x, 30), GOOD if good else CARE, 0.6)
     start, stop = report["used"]
     facts = (
         f"{report['size'][0]}x{report['size'][1]}, {report['fps']:g} fps, {report['duration_s']:.1f} s;"

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.camera import Camera
-from core.clip.canonical import FACE_OVAL, HEAD_CENTRE, canonical_face
+from core.clip.canonical import FACE_OVAL, head_anchors
 from core.clip.drawing import FAINT, INK, Colour, Picture, dots, line, tinted, write
 from core.clip.face_texture import EYES
 from core.clip.landmarks import LIPS_INNER, LIPS_OUTER
@@ -80,7 +80,7 @@ def pose_view(
             if not one >> axis & 1:
                 near = one & 4 and (one | 1 << axis) & 4
                 line(drawn, flat[[one, one | 1 << axis]], INK if near else FAINT)
-    dots(drawn, seen(_ears_and_crown()), (255, 220, 60), 3.5)
+    dots(drawn, seen(head_anchors()[1:]), (255, 220, 60), 3.5)
     tips = np.eye(3) * _AXIS_M
     for tip, colour in zip(tips, AXIS_COLOURS, strict=True):
         line(drawn, seen(np.stack([np.zeros(3), tip])), colour, weight=2)
@@ -88,13 +88,6 @@ def pose_view(
     cv2.rectangle(drawn, (0, drawn.shape[0] - 18), (drawn.shape[1], drawn.shape[0]), (0, 0, 0), -1)
     write(drawn, told, (6, drawn.shape[0] - 5), INK, 0.4)
     return drawn
-
-
-def _ears_and_crown() -> Floats:
-    """[3, 3] both ears and the head's top in head space, metres: rough, and the same for everyone."""
-    vertices = canonical_face().vertices
-    behind = np.array([0.0, 0.0, -0.02])
-    return np.asarray([vertices[234] + behind, vertices[454] + behind, np.array([0.0, 0.16, -0.05]) - HEAD_CENTRE])
 
 
 def geometry_views(

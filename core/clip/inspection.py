@@ -26,10 +26,14 @@ from core.clip.build import (
 from core.clip.contact_sheet import Shown, draw_sheet
 from core.clip.evidence import gather_evidence
 from core.clip.intake import ClipOptions, plan_clip
+from core.clip.parallel import attend
 from core.clip.report import make_report, refuse_unusable
 from core.clip.tracking import FOCAL_AT_512, track_head
 from core.media import decode_frames, write_png
 from core.progress import StageContext
+
+_PLANNED = 0.15
+"""How much of the stage `plan_clip` reports."""
 
 Picture = npt.NDArray[np.uint8]
 
@@ -52,12 +56,11 @@ def inspect_clip(video: Path, options: ClipOptions, context: StageContext, sheet
         CancelledError: as the context says.
     """
     plan = plan_clip(video, options, context)
-    context.report(STAGE, 0.3)
     apart = look_distance(plan.count)
     end = 0.8 if sheet is None else 0.6
     with tempfile.TemporaryDirectory(prefix="likeness-inspect-") as folder:
         kept = _pictures_file(Path(folder), -(-plan.count // apart))
-        tick = context.within(STAGE, 0.3, end)
+        tick = context.within(STAGE, _PLANNED, end)
 
         def watched() -> Iterator[Picture]:
             stream = decode_frames(
@@ -75,13 +78,14 @@ def inspect_clip(video: Path, options: ClipOptions, context: StageContext, sheet
         sighting = follow_face(watched(), plan.count)
         check_sighting(sighting, plan)
         camera = Camera.centred(FOCAL_AT_512, WORKING_SIDE)
-        track = track_head(sighting.landmarks, sighting.seen, camera, jumps=plan.jumps)
+        track = attend(
+            lambda: track_head(sighting.landmarks, sighting.seen, camera, jumps=plan.jumps), lambda: tick(1.0)
+        )
         watch = context.within(STAGE, end, end + 0.1)
         evidence = gather_evidence(plan, sighting.landmarks, sighting.seen, track, picture_of, watch)
         refuse_unusable(evidence)
-        watch(1.0)
-        lag = measure_sighting_lag(clip_speech(plan.audio, plan.start, plan.count), sighting)
-        watch(1.0)
+        speech = attend(lambda: clip_speech(plan.audio, plan.start, plan.count), lambda: watch(1.0))
+        lag = measure_sighting_lag(speech, sighting)
         report = make_report(evidence, lag)
         if sheet is not None:
             shown = Shown(video.name, report, evidence, lag, camera, picture_of)
