@@ -82,7 +82,7 @@ def inspect_clip(video: Path, options: ClipOptions, context: StageContext, sheet
             lambda: track_head(sighting.landmarks, sighting.seen, camera, jumps=plan.jumps), lambda: tick(1.0)
         )
         watch = context.within(STAGE, end, end + 0.1)
-        evidence = gather_evidence(plan, sighting.landmarks, sighting.seen, track, picture_of, watch)
+        evidence = gather_evidence(plan, sighting.landmarks, sighting.seen, followed, picture_of, watch)
         refuse_unusable(evidence)
         speech = attend(lambda: clip_speech(plan.audio, plan.start, plan.count), lambda: watch(1.0))
         lag = measure_sighting_lag(speech, sighting)
