@@ -78,7 +78,7 @@ def inspect_clip(video: Path, options: ClipOptions, context: StageContext, sheet
         sighting = follow_face(watched(), plan.count)
         check_sighting(sighting, plan)
         camera = Camera.centred(FOCAL_AT_512, WORKING_SIDE)
-        track = attend(
+        followed = attend(
             lambda: track_head(sighting.landmarks, sighting.seen, camera, jumps=plan.jumps), lambda: tick(1.0)
         )
         watch = context.within(STAGE, end, end + 0.1)
