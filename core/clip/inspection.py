@@ -75,7 +75,7 @@ def inspect_clip(video: Path, options: ClipOptions, context: StageContext, sheet
         def picture_of(number: int) -> Picture:
             return np.asarray(kept[number // apart])
 
-        sighting = follow_face(watched(), plan.count)
+        sighting = follow_face(watched(), plan.count, context.check)
         check_sighting(sighting, plan)
         camera = Camera.centred(FOCAL_AT_512, WORKING_SIDE)
         followed = attend(
