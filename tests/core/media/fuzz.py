@@ -140,10 +140,14 @@ class _Reader:
 
 
 def _used() -> tuple[float, float]:
-    """CPU seconds of this process and its ended children, and the sum of both peaks in MB."""
+    """CPU seconds of this process and its ended children, and the sum of both peaks in MB.
+
+    Our own peak is the kernel's for this program: `ru_maxrss` would count what the process that started us held.
+    """
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-    return seconds, (own.ru_maxrss + children.ru_maxrss) / 1024
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return seconds, (int(peak.split()[1]) + children.ru_maxrss) / 1024
 
 
 def _child() -> None:
