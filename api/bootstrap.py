@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from sqlalchemy import select
 
 from api.deps import Platform
@@ -29,6 +31,17 @@ def open_platform(settings: Settings, *, migrate: bool = True) -> Platform:
     else:
         database.require_current()
     return Platform(settings, database, open_store(settings, secret_key, API_PATIENCE_SECONDS), secret_key)
+
+
+def collect_rarely() -> None:
+    """Spare requests the pauses of the garbage collector: what lives now is never looked at again, the rest seldom.
+
+    For a process that only answers requests, once its parts are loaded. At 300 polls a second it saves a fifth of the
+    processor time, and the longest waits (docs/http.md, Load).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def first_key(platform: Platform) -> str:

@@ -21,7 +21,7 @@ from api.observe import note_tenant
 from api.problems import ApiError
 from core.accounts import audit
 from core.accounts.keys import Scope
-from core.accounts.rates import LocalLimiter, RateLimitedError, RateLimiter
+from core.accounts.rates import RateLimitedError, RateLimiter
 from core.jobs.database import Database
 from core.jobs.idempotency import Answer, once
 from core.settings import Settings
@@ -120,9 +120,8 @@ async def _limit(request: Request, platform: Platform, tenant: str) -> None:
     settings = platform.settings
     rate = settings.rate_reads_per_minute if reads else settings.rate_writes_per_minute
     bucket = f"{tenant}:{'reads' if reads else 'writes'}"
-    if isinstance(limiter, LocalLimiter):
-        wait = limiter.take(bucket, rate)
-    else:
+    wait = limiter.try_take(bucket, rate)
+    if wait is None:
         wait = await to_thread.run_sync(limiter.take, bucket, rate)
     if wait:
         raise RateLimitedError(wait)

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         import uvicorn
 
         from api.app import create_app
-        from api.bootstrap import open_platform
+        from api.bootstrap import collect_rarely, open_platform
         from core.settings import load_settings
         from core.telemetry import start_tracing
         from workers.logs import configure_logs
@@ -33,9 +33,11 @@ def register(app: typer.Typer) -> None:
         configure_logs(sys.stderr)
         send_spans = start_tracing(settings.otlp_endpoint, "likeness-api")
         platform = open_platform(settings, migrate=False)
+        web = create_app(platform)
+        collect_rarely()
         try:
             uvicorn.run(
-                create_app(platform),
+                web,
                 host=settings.host,
                 port=settings.port,
                 log_config=None,

@@ -20,6 +20,8 @@ from core.jobs.database import Database
 from core.jobs.tables import Event
 
 KEPT_SECONDS = 5.0
+GATHERED_SECONDS = 0.01
+"""A query waits so long for others to join it: a busy process asks a hundred times a second at most."""
 _KEPT_JOBS = 5_000
 _NEWEST = (
     select(Event.job_id, func.max(Event.id).label("newest"))
@@ -52,7 +54,7 @@ class RecentAnswers:
     async def newest_event(self, job_id: str) -> int:
         """Id of the job's newest event; 0 where there is no such job.
 
-        Calls that come while a query is under way share the next one: the busier the process, the less each costs.
+        Calls that come together, or while a query is under way, share one: the busier the process, the less each costs.
         """
         loop = asyncio.get_running_loop()
         told: asyncio.Future[int] = loop.create_future()
@@ -63,6 +65,7 @@ class RecentAnswers:
 
     async def _ask(self) -> None:
         while self._waiting:
+            await asyncio.sleep(GATHERED_SECONDS)
             asked, self._waiting = self._waiting, defaultdict(list)
             try:
                 found = await to_thread.run_sync(self._newest, list(asked))

@@ -33,18 +33,20 @@ import psutil
 SERVER = """
 import sys, uvicorn
 from api.app import create_app
-from api.bootstrap import first_key, open_platform
+from api.bootstrap import collect_rarely, first_key, open_platform
 from core.settings import load_settings
 from workers.logs import configure_logs
 import logging
 
 configure_logs(sys.stderr, logging.INFO)
 platform = open_platform(load_settings())
+web = create_app(platform)
 print(first_key(platform), flush=True)
-uvicorn.run(create_app(platform), host="127.0.0.1", port=int(sys.argv[1]), log_config=None, access_log=False,
+collect_rarely()
+uvicorn.run(web, host="127.0.0.1", port=int(sys.argv[1]), log_config=None, access_log=False,
             lifespan="off", backlog=2048)
 """
-CONNECTIONS = 8
+CONNECTIONS = 32
 WARM_UP_SECONDS = 4.0
 """At a lower rate, before polls are measured."""
 EVENT_WAIT_SECONDS = 30.0
