@@ -187,7 +187,7 @@ def pretrain(
     consent_attested: Annotated[
         bool, typer.Option("--consent-attested", help="The people in the clips agreed to being learned from.")
     ] = False,
-    iterations: Annotated[int, typer.Option(min=10, help="Steps of the regression.")] = 1000,
+    iterations: Annotated[int, typer.Option(min=10, help="Steps of the regression.")] = 1500,
     then_wait: WaitOption = False,
 ) -> Any:
     """Send clips and train a motion field of your own on them."""

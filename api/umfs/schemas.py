@@ -21,7 +21,7 @@ class UmfCreate(Body):
     consent_attested: Literal[True] = Field(
         description="You attest that the people in the clips agreed to being learned from. Nothing is made without it."
     )
-    iterations: Annotated[int, Field(ge=10, le=100_000)] = 1000
+    iterations: Annotated[int, Field(ge=10, le=100_000)] = 1500
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     priority: Annotated[int, Field(ge=-10, le=10)] = 0
     deadline_s: Annotated[float | None, Field(gt=0, le=604800, description="The job expires after so long.")] = None

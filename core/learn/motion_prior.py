@@ -42,7 +42,7 @@ MILLIMETRES = 1e3
 class PriorSchedule:
     """Hyper-parameters of the regression."""
 
-    iterations: int = 1000
+    iterations: int = 1500
     frames: int = 16
     """Frames of one clip a step."""
     points: int = 64
