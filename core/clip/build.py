@@ -138,8 +138,9 @@ def build_clip(
             plate = _resized(folder, work, plate, options.size, progress)
             speech = awaited(hearing, progress.tick)
             _write_sound(folder / "audio.wav", chosen)
-            clip = _assemble(folder, chosen, options, camera, track, sighting, plate, speech)
-            write_report(make_report(evidence, measure_sighting_lag(speech, sighting)), folder)
+            lag = measure_sighting_lag(speech, sighting)
+            clip = _assemble(folder, chosen, options, camera, track, sighting, plate, speech, lag)
+            write_report(make_report(evidence, lag), folder)
             clip.save()
             work.remove()
     progress.at(1.0)
@@ -155,6 +156,7 @@ def _assemble(
     sighting: Sighting,
     plate: Picture,
     speech: npt.NDArray[np.float32],
+    measured: Lag,
 ) -> Clip:
     scale = options.size / WORKING_SIDE
     raw = raw_expression(sighting.blendshapes)
@@ -162,7 +164,7 @@ def _assemble(
     limits = reference.expression_range if reference else None
     if limits is None:
         limits = expression_range(raw[sighting.seen])
-    lag = reference.lag_frames if reference else applied_lag(measure_sighting_lag(speech, sighting))
+    lag = reference.lag_frames if reference else applied_lag(measured)
     return Clip(
         folder=folder,
         camera=camera.scaled(scale),

@@ -67,7 +67,7 @@ def read_footage(video: Path, work: Path | None) -> Footage:
         plan.audio,
         reduce_speech(encode_speech(plan.audio)),
         np.array(plan.start, np.int64),
-        np.array([jump - plan.start for jump in plan.shot.jumps], np.int64),
+        np.array(plan.jumps, np.int64),
     )
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -91,3 +91,13 @@ def read_folder(folder: Path, work: Path | None) -> dict[str, Footage]:
 def identity_of(stem: str) -> str:
     """`id04b` -> `id04`: a letter after a number marks another clip of the same person."""
     return re.sub(r"(?<=\d)[a-z]$", "", stem)
+
+
+def markdown_table(rows: dict[str, dict[str, float]], corner: str) -> str:
+    """Figures by row and column name, the rows' names under `corner`; an empty line follows."""
+    names = list(next(iter(rows.values())))
+    lines = [f"| {corner} | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
+    lines += [
+        f"| {row} | " + " | ".join(f"{figures[name]:g}" for name in names) + " |" for row, figures in rows.items()
+    ]
+    return "\n".join(lines) + "\n\n"

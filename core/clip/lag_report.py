@@ -18,7 +18,7 @@ import numpy as np
 
 from core.clip.build import clip_speech
 from core.clip.fit_lag_predictor import Speaker, find_lags, predictors_of_others, speaker_of
-from core.clip.footage import Footage, read_folder
+from core.clip.footage import Footage, markdown_table, read_folder
 from core.clip.intake import FRAME_SAMPLES
 from core.clip.lag import LARGEST_LAG, Lag, LagPredictor, correlations, measure_lag, shipped_predictor
 from core.clip.layout import SPEECH_MARGIN
@@ -68,11 +68,7 @@ def main() -> None:
         sys.stdout.write(json.dumps(tables, indent=1) + "\n")
         return
     for rows in tables.values():
-        names = list(next(iter(rows.values())))
-        sys.stdout.write("| | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 1) + "\n")
-        for row, figures in rows.items():
-            sys.stdout.write(f"| {row} | " + " | ".join(f"{figures[name]:g}" for name in names) + " |\n")
-        sys.stdout.write("\n")
+        sys.stdout.write(markdown_table(rows, ""))
 
 
 def parts_figures(clip: Judged) -> dict[str, float]:

@@ -18,7 +18,7 @@ from core.camera import Camera
 from core.clip.build import WORKING_SIDE
 from core.clip.canonical import head_anchors
 from core.clip.expression import calibrated_expression, expression_range, raw_expression
-from core.clip.footage import Footage, read_folder, read_footage
+from core.clip.footage import Footage, markdown_table, read_folder, read_footage
 from core.clip.landmarks import mouth_opening
 from core.clip.layout import FPS
 from core.clip.poses import Floats, project
@@ -54,11 +54,7 @@ def main() -> None:
         return
     for rows in (clips, {"sample": sample} if sample else {}):
         if rows:
-            names = list(next(iter(rows.values())))
-            sys.stdout.write("| clip | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 1) + "\n")
-            for clip, row in rows.items():
-                sys.stdout.write(f"| {clip} | " + " | ".join(f"{row[name]:g}" for name in names) + " |\n")
-            sys.stdout.write("\n")
+            sys.stdout.write(markdown_table(rows, "clip"))
 
 
 def clip_figures(footage: Footage) -> dict[str, float]:
