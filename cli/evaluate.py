@@ -22,17 +22,23 @@ def evaluate(
     side_by_side: Annotated[
         Path | None, typer.Option("--side-by-side", help="Also write recorded | rendered as a video.")
     ] = None,
+    speech: Annotated[
+        list[Path] | None,
+        typer.Option("--speech", help="Also let the avatar say this recording, and measure that; may be repeated."),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Measure picture and lips on held-out frames (docs/metrics.md defines every figure)."""
     from core.errors import UsageError
     from core.evaluate import evaluate as measure
 
-    for path in (bundle, video):
+    for path in (bundle, video, *(speech or ())):
         if not path.is_file():
             raise UsageError("file_not_found", f"There is no file {path.name}.", "Check the path.")
     with stage_context() as context:
-        found = measure(bundle, video, frames=frames, context=context, side_by_side=side_by_side)
+        found = measure(
+            bundle, video, frames=frames, side_by_side=side_by_side, speech=tuple(speech or ()), context=context
+        )
     if json_output:
         print_json(found)
         return

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from core.clip.canonical import RIGID_INDICES
 from core.clip.landmarks import BLENDSHAPES, LIPS_INNER, LIPS_OUTER
 
 MAX_LAG = 8
@@ -75,6 +76,16 @@ def opening_lag(rendered: npt.NDArray[np.float64], recorded: npt.NDArray[np.floa
             return None
         scores[lag] = score
     return max(scores, key=lambda lag: (scores[lag], -abs(lag)))
+
+
+def jitter(landmarks: npt.NDArray[np.float32]) -> float:
+    """How restless the head is: RMS over frames and rigid points of their second difference, pixels a frame squared.
+
+    Args:
+        landmarks: [T, 478, 3] in pixels, T at least 3.
+    """
+    points = landmarks[:, list(RIGID_INDICES), :2].astype(np.float64)
+    return float(np.sqrt(np.square(np.diff(points, 2, axis=0)).sum(2).mean()))
 
 
 def action_unit_error(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -23,8 +23,10 @@ from core.clip.landmarks import Face, Landmarker
 from core.clip.layout import FPS, Clip
 from core.clip.speech import reduce_speech, speech_windows
 from core.errors import InputRefusedError, UsageError
+from core.evaluate.driven import measure_driven
 from core.evaluate.pictures import face_box
 from core.evaluate.scores import Scores
+from core.evaluate.seam import Seam
 from core.media.encode import VideoWriter
 from core.progress import StageContext
 from core.provenance.label import DisclosureLabel
@@ -43,6 +45,7 @@ def evaluate(
     *,
     frames: str = "last:301",
     side_by_side: Path | None = None,
+    speech: Sequence[Path] = (),
     context: StageContext,
 ) -> dict[str, object]:
     """Measure an avatar against frames it has not learned from.
@@ -52,7 +55,8 @@ def evaluate(
         video: the recording it was made from, or another of the same person with the same camera.
         frames: `last:N`: the last N frames of the longest shot.
         side_by_side: where to write recorded | rendered as an MP4, or None.
-        context: progress as stage `evaluate` (and those of `build_clip`), and cancelling.
+        speech: other recordings, to be spoken over the same frames.
+        context: progress as stages `evaluate` and `speech` (and those of `build_clip`), and cancelling.
 
     Returns:
         The JSON of `likeness evaluate`; a figure that could not be had is None, and `missing` names the reason.
@@ -67,7 +71,10 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="likeness-evaluate-") as scratch:
         wanted = ClipOptions(size=opened.manifest.size, last_frames=last_frames, reference=reference(opened))
         clip = build_clip(video, Path(scratch) / "clip", wanted, context)
-        return measure(opened, clip, side_by_side, context)
+        figures = measure(opened, clip, side_by_side, context)
+        if speech:
+            figures["speech"] = [measure_driven(opened, clip, recording, context) for recording in speech]
+        return figures
 
 
 def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: StageContext) -> dict[str, object]:
@@ -80,7 +87,7 @@ def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: Stag
     if not len(order):
         raise InputRefusedError("no_face", "No test frame shows a face.", "Choose frames in which the face is seen.")
     scores = Scores(face_box(clip.landmarks[order], clip.size), len(order))
-    stopwatch = Stopwatch()
+    stopwatch, seam = Stopwatch(), Seam()
     audio = clip.folder / "audio.wav"
     writer: AbstractContextManager[VideoWriter | None] = nullcontext()
     if side_by_side is not None:
@@ -94,6 +101,7 @@ def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: Stag
         for number, rendered in enumerate(_rendered(bundle, clip, order, stopwatch)):
             context.check()
             recorded = np.asarray(clip.frames[order[number]])
+            seam.add(rendered, recorded, np.asarray(clip.labels[order[number]]))
             scores.add(rendered, recorded, _face(rendered_eyes, rendered), _face(recorded_eyes, recorded))
             if film is not None:
                 film.write(np.concatenate([recorded, mark.burn(rendered)], axis=1))
@@ -105,6 +113,7 @@ def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: Stag
     missing = figures.pop("missing")
     return {
         **figures,
+        "seam_ratio": seam.ratio,
         "fps_model": None if fps is None else round(fps, 2),
         "train_overlap_frames": _overlap(bundle, clip),
         "missing": missing,

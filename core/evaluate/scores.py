@@ -14,10 +14,18 @@ import numpy.typing as npt
 from core.clip.landmarks import BLENDSHAPES, LANDMARKS, Face, mouth_opening
 from core.errors import MissingModelError
 from core.evaluate.identity import FaceEmbedder, identity_distance
-from core.evaluate.motion import LOWER_FACE, UPPER_FACE, action_unit_error, correlation, lip_distance, opening_lag
-from core.evaluate.perceptual import SMALLEST_SIDE, Lpips
+from core.evaluate.motion import (
+    LOWER_FACE,
+    UPPER_FACE,
+    action_unit_error,
+    correlation,
+    jitter,
+    lip_distance,
+    opening_lag,
+)
 from core.evaluate.pictures import Box, cut, psnr, ssim
 from core.models import locate
+from core.perceptual import SMALLEST_SIDE, Lpips
 
 Frame = npt.NDArray[np.uint8]
 LPIPS_EVERY = 10
@@ -107,6 +115,7 @@ class Scores:
             "mouth_open_corr": None,
             "mouth_open_sd_ratio": None,
             "av_lag_frames": None,
+            "jitter_ratio": None,
             "au_proxy": {"upper": None, "lower": None},
         }
         if len(self._faces) < max(3, FEWEST_FACES * self._seen):
@@ -127,6 +136,7 @@ class Scores:
             "mouth_open_corr": None if score is None else round(score, 4),
             "mouth_open_sd_ratio": round(float(opening.std()) / spread, 4) if spread > 0 else None,
             "av_lag_frames": lag,
+            "jitter_ratio": round(jitter(rendered) / max(jitter(recorded), 1e-6), 4),
             "au_proxy": {
                 "upper": round(action_unit_error(shapes, true_shapes, UPPER_FACE), 5),
                 "lower": round(action_unit_error(shapes, true_shapes, LOWER_FACE), 5),

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from core.clip.landmarks import BLENDSHAPES, LIPS_INNER, LIPS_OUTER
-from core.evaluate.motion import LOWER_FACE, UPPER_FACE, action_unit_error, correlation, lip_distance, opening_lag
+from core.evaluate.motion import (
+    LOWER_FACE,
+    UPPER_FACE,
+    action_unit_error,
+    correlation,
+    jitter,
+    lip_distance,
+    opening_lag,
+)
 
 
 def landmarks(frames: int = 7) -> np.ndarray:
@@ -45,6 +53,14 @@ def test_correlation_is_pearsons() -> None:
     expected = ((a - a.mean()) * (b - b.mean())).mean() / a.std() / b.std()
     assert correlation(a, b) == pytest.approx(expected)
     assert correlation(a, np.zeros(50)) is None
+
+
+def test_jitter_is_what_a_steady_movement_has_not() -> None:
+    steady = np.repeat(landmarks(1), 9, axis=0) + np.arange(9, dtype=np.float32)[:, None, None] * 3
+    assert jitter(steady) == pytest.approx(0, abs=1e-4)
+    shaken = steady.copy()
+    shaken[1::2, :, 0] += 1
+    assert jitter(shaken) == pytest.approx(2, rel=1e-4)
 
 
 @pytest.mark.parametrize("lag", [-8, -2, 0, 1, 7])

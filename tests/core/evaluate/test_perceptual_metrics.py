@@ -9,8 +9,8 @@ from skimage.data import astronaut
 from torch import nn
 
 from core.errors import MissingModelError
-from core.evaluate.perceptual import Lpips
 from core.models import locate
+from core.perceptual import Lpips
 
 
 def random_weights() -> dict[str, torch.Tensor]:

@@ -8,13 +8,13 @@ import pytest
 from core.clip.landmarks import BLENDSHAPES, Face
 from core.errors import MissingModelError
 from core.evaluate.identity import FaceEmbedder
-from core.evaluate.perceptual import Lpips
 from core.evaluate.scores import LPIPS_EVERY, Scores
+from core.perceptual import Lpips
 
 COUNT = 90
 BOX = (8, 8, 56, 56)
 KEYS = {"frames", "psnr", "lpips", "ssim", "lmd_px", "mouth_open_corr", "mouth_open_sd_ratio", "av_lag_frames"} | {
-    "au_proxy", "identity_distance", "frames_without_face", "missing"
+    "jitter_ratio", "au_proxy", "identity_distance", "frames_without_face", "missing"
 }  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def test_faces_that_are_not_found_leave_motion_null() -> None:
     for index, (picture, face) in enumerate(zip(pictures(0), faces(COUNT), strict=True)):
         scores.add(picture, picture, face if index % 3 == 0 else None, face)
     report = scores.report()
-    names = {"lmd_px", "mouth_open_corr", "mouth_open_sd_ratio", "av_lag_frames", "au_proxy"}
+    names = {"lmd_px", "mouth_open_corr", "mouth_open_sd_ratio", "av_lag_frames", "jitter_ratio", "au_proxy"}
     assert names == set(report["missing"])  # type: ignore[call-overload]
     assert report["au_proxy"] == {"upper": None, "lower": None}
     assert report["lmd_px"] is None
