@@ -11,9 +11,9 @@ from cli.console import exit_code, print_error
 from core.errors import LikenessError
 
 COMMANDS = (
-    "inspect", "adapt", "render", "evaluate", "pretrain", "crossvalidate", "bench", "serve", "worker", "client",
-    "doctor", "models", "sample", "demo", "stack", "sweep", "api", "background", "migrate", "tenant", "tenants",
-    "keys", "audit",
+    "inspect", "adapt", "render", "evaluate", "ablate", "pretrain", "crossvalidate", "bench", "serve", "worker",
+    "client", "doctor", "models", "sample", "demo", "stack", "sweep", "api", "background", "migrate", "tenant",
+    "tenants", "keys", "audit",
 )  # fmt: skip
 
 

@@ -47,8 +47,8 @@ class Lpips:
         """LPIPS of two [H, W, 3] uint8 pictures with sides of at least 31 pixels; 0 for equal pictures."""
         if min(rendered.shape[:2]) < SMALLEST_SIDE or rendered.shape != recorded.shape:
             raise ValueError("LPIPS compares two pictures of the same shape with sides of at least 31 pixels")
-        pictures = (torch.from_numpy(picture).permute(2, 0, 1).float() / 255 for picture in (rendered, recorded))
-        return float(self.loss(*pictures))
+        pair = torch.from_numpy(np.stack([rendered, recorded])).permute(0, 3, 1, 2).float() / 255
+        return float(self.loss(pair[0], pair[1]))
 
     def loss(self, rendered: Tensor, recorded: Tensor) -> Tensor:
         """The same of two [3, H, W] pictures in 0..1, with gradients to the first alone."""

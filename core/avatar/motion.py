@@ -138,6 +138,12 @@ class MouthField(nn.Module):
 
     metres: Tensor
 
+    @torch.no_grad()
+    def unhook(self) -> None:
+        """Cut the hook off: its weights are zero, and stay so while it is trained with a hook of zeros."""
+        self.layers[0][:, -HOOK:] = 0
+        self.scaler[0][:, -HOOK:] = 0
+
     def features(self, points: Tensor) -> Tensor:
         """[N, 3] metres -> [N, 36] grid features; the mouth has no region attention."""
         features: Tensor = self.grid(points)

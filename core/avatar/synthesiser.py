@@ -34,8 +34,7 @@ class Synthesiser:
         self._speech = StillSpeech([avatar.face_field.speech, avatar.mouth_field.speech])
         self._face = StillFace(avatar.face_field, avatar.face.means)
         self._mouth = StillMouth(avatar.mouth_field, avatar.mouth.means)
-        self._face_reach = 3 * float(avatar.face.sigma().amax())
-        self._mouth_reach = 3 * float(avatar.mouth.sigma().amax())
+        self._face_reach, self._mouth_reach = _reach(avatar.face), _reach(avatar.mouth)
 
     def motions(self, windows: Tensor, expression: Tensor) -> tuple[Motion, Motion]:
         """Motion of the face and of the mouth branch for one frame's speech windows [8, 16, 64] and expression [6]."""
@@ -71,17 +70,16 @@ class Synthesiser:
         face = self._layer(avatar.face, face_motion, pose, box)
         if face is None:
             return backdrop.copy()
-        pad = 8 * size // 512
-        mouth_box = covered_box(avatar.mouth, mouth_motion, pose, self.camera, self._mouth_reach, pad)
-        inside = (
-            max(mouth_box[0], box[0]),
-            max(mouth_box[1], box[1]),
-            min(mouth_box[2], box[2]),
-            min(mouth_box[3], box[3]),
-        )
-        mouth = self._layer(avatar.mouth, mouth_motion, pose, inside)
+        mouth = self._mouth_layer(mouth_motion, pose, box) if avatar.mouth.count else None
         recorded = torch.from_numpy(np.ascontiguousarray(backdrop))
         return composite(face, mouth, dilation_window(size), recorded).numpy()
+
+    def _mouth_layer(self, motion: Motion, pose: Tensor, face: Box) -> Layer | None:
+        """The mouth's interior, inside the face's box."""
+        pad = 8 * self.camera.width // 512
+        box = covered_box(self.avatar.mouth, motion, pose, self.camera, self._mouth_reach, pad)
+        inside = (max(box[0], face[0]), max(box[1], face[1]), min(box[2], face[2]), min(box[3], face[3]))
+        return self._layer(self.avatar.mouth, motion, pose, inside)
 
     def _layer(self, gaussians: Gaussians, motion: Motion, pose: Tensor, box: Box) -> Layer | None:
         left, top, right, bottom = box
@@ -89,6 +87,11 @@ class Synthesiser:
             return None
         drawn = draw(gaussians, motion, pose, self.camera.cropped(left, top, right - left, bottom - top), None)
         return Layer(drawn.image, drawn.alpha, left, top)
+
+
+def _reach(gaussians: Gaussians) -> float:
+    """Metres about its mean that the largest Gaussian shows; a mouth that was never seen open may have none."""
+    return 3 * float(gaussians.sigma().amax()) if gaussians.count else 0.0
 
 
 def covered_box(gaussians: Gaussians, motion: Motion, pose: Tensor, camera: Camera, reach: float, pad: int = 0) -> Box:

@@ -34,8 +34,8 @@ def parse_avatar(data: bytes) -> Avatar:
         tensors = load(data)
         _check_finite(tensors)
         avatar = Avatar.from_tensors(tensors, _metadata(data))
-        for branch in (avatar.face, avatar.mouth):
-            _check_shapes(branch)
+        _check_shapes(avatar.face, least=1)
+        _check_shapes(avatar.mouth, least=0)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, struct.error, RecursionError):
         raise _damaged("can't be read") from None
     return avatar
@@ -59,9 +59,9 @@ def _metadata(data: bytes) -> dict[str, str]:
     return texts
 
 
-def _check_shapes(branch: Gaussians) -> None:
+def _check_shapes(branch: Gaussians, least: int) -> None:
     count = branch.count
-    if not 0 < count <= MAX_GAUSSIANS:
+    if not least <= count <= MAX_GAUSSIANS:
         raise ValueError("no usable number of Gaussians")
     shapes = {"means": (3,), "quaternions": (4,), "scales": (3,), "opacities": (), "colors": (3,)}
     for name, tail in shapes.items():

@@ -27,7 +27,7 @@ from core.learn.loop import checkpoint_path, train_branch
 from core.learn.motion_prior import personalise
 from core.learn.motion_track import MotionTrack, displacements
 from core.learn.mouth import MouthLoss
-from core.learn.profiles import Profile
+from core.learn.profiles import WHOLE, Method, Profile
 from core.learn.tensor_file import read_tensors, write_tensors
 from core.learn.training_set import TrainingSet, training_set
 from core.learn.umf import Umf, learn_only
@@ -63,7 +63,9 @@ class WorkFolder:
         return self.root / "avatar.safetensors"
 
 
-def learn_face(work: WorkFolder, profile: Profile, umf: Umf | None, seed: int, context: StageContext) -> None:
+def learn_face(
+    work: WorkFolder, profile: Profile, umf: Umf | None, seed: int, context: StageContext, method: Method = WHOLE
+) -> None:
     """Train the face branch from the work folder's clip, with a universal motion field or from scratch."""
     if work.face.exists():
         return
@@ -76,9 +78,12 @@ def learn_face(work: WorkFolder, profile: Profile, umf: Umf | None, seed: int, c
         field = _seeded(umf.face_field, seed)
         if not checkpoint_path(work.root, "face").exists():
             _personalise(field, clip, data, seed, context)
+        if not method.aligner:
+            field.aligner = None
         learn_only(field, aligner=True)
     branch = Branch.start(start, field, seed)
-    train_branch(branch, profile.face, data.size, FaceLoss(data), work.root, "face", context)
+    loss = FaceLoss(data, mouth=not method.mouth_branch)
+    train_branch(branch, profile.face, data.size, loss, work.root, "face", context)
     aligned = str(int(branch.field.aligner is not None))
     write_tensors(work.face, branch_tensors("face", branch.gaussians, branch.field), {"aligned": aligned})
 
@@ -110,15 +115,22 @@ def _personalise(field: FaceField, clip: Clip, data: TrainingSet, seed: int, con
     )
 
 
-def learn_mouth(work: WorkFolder, profile: Profile, seed: int, context: StageContext) -> None:
+def learn_mouth(work: WorkFolder, profile: Profile, seed: int, context: StageContext, method: Method = WHOLE) -> None:
     """Train the mouth branch behind the finished face branch."""
     if work.mouth.exists():
         return
     data = training_set(Clip.load(work.clip))
     face, face_field = _read_face(work)
+    field = _seeded(MouthField, seed)
     start = mouth_gaussians(canonical_face(), profile.mouth_points, seed)
-    branch = Branch.start(start, _seeded(MouthField, seed), seed)
-    loss = MouthLoss(data, face, face_field)
+    if not method.mouth_branch:
+        nobody = Gaussians(**{name: value[:0] for name, value in start.tensors().items()})
+        write_tensors(work.mouth, branch_tensors("mouth", nobody, field))
+        return
+    if not method.hook:
+        field.unhook()
+    branch = Branch.start(start, field, seed)
+    loss = MouthLoss(data, face, face_field, hooked=method.hook)
     train_branch(branch, profile.mouth, data.size, loss, work.root, "mouth", context)
     write_tensors(work.mouth, branch_tensors("mouth", branch.gaussians, branch.field))
 

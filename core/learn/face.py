@@ -25,8 +25,10 @@ FACE_LABELS = (Label.HAIR, Label.SKIN, Label.LIPS)
 class FaceLoss:
     """Picks a frame and compares the drawn face branch with it."""
 
-    def __init__(self, data: TrainingSet) -> None:
+    def __init__(self, data: TrainingSet, *, mouth: bool = False) -> None:
+        """`mouth`: the branch paints the mouth's interior too, for want of a branch that does."""
         self._data = data
+        self._labels = (*FACE_LABELS, Label.MOUTH) if mouth else FACE_LABELS
         widest = np.argsort(data.opening)[-max(1, data.count // 4) :]
         self._wide: list[int] = widest.tolist()
 
@@ -38,7 +40,7 @@ class FaceLoss:
         background = torch.rand(3, generator=branch.generator)
         box = data.head_boxes[index]
         pixels, labels = data.crop(index, box)
-        inside = torch.from_numpy(np.isin(labels, FACE_LABELS))
+        inside = torch.from_numpy(np.isin(labels, self._labels))
         target = torch.where(inside, pixels, background[:, None, None])
         motion = branch.field(branch.gaussians.means, data.windows[index], data.expression[index])
         drawn = draw(branch.gaussians, motion, data.poses[index], data.view(box), background)

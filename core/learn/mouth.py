@@ -28,8 +28,10 @@ ANY_EVERY = 5
 class MouthLoss:
     """Picks a frame and compares the drawn mouth branch with it."""
 
-    def __init__(self, data: TrainingSet, face: Gaussians, face_field: FaceField) -> None:
+    def __init__(self, data: TrainingSet, face: Gaussians, face_field: FaceField, *, hooked: bool = True) -> None:
+        """`hooked`: the face's motion reaches the mouth; zeros where not."""
         self._data = data
+        self._hooked = float(hooked)
         least = MINIMUM_AREA * (data.size / 512) ** 2
         self._open: list[int] = np.nonzero(data.mouth_area >= least)[0].tolist() or list(range(data.count))
         self._hooks = _hooks(data, face, face_field)
@@ -46,7 +48,7 @@ class MouthLoss:
         ring = torch.from_numpy(labels == Label.LIPS)
         target = torch.where(inside, pixels, background[:, None, None])
         rank = int(torch.randint(HOOK_RANK, HOOK_RANKS + 1, (1,), generator=branch.generator))
-        hook = face_mouth_hook(*self._hooks[index], rank)
+        hook = face_mouth_hook(*self._hooks[index], rank) * self._hooked
         motion = branch.field(branch.gaussians.means, data.windows[index], hook)
         drawn = draw(branch.gaussians, motion, data.poses[index], data.view(box), background)
         image = torch.where(ring, background[:, None, None], drawn.image)

@@ -45,6 +45,20 @@ class Profile:
     fuse_iterations: int
 
 
+@dataclass(frozen=True)
+class Method:
+    """Which parts of the method an adaptation has. Products are made by the whole; an ablation leaves one out."""
+
+    aligner: bool = True
+    """Motion aligner (paper, equations 8-9); without it the universal field answers as it is."""
+    hook: bool = True
+    """Face-mouth hook (equations 10-11); without it the mouth hears speech alone."""
+    mouth_branch: bool = True
+    """A branch of its own for the mouth's interior; without it the face branch learns that too."""
+
+
+WHOLE = Method()
+
 PROFILES = {
     "draft": Profile(
         "draft", 256, 1800, 1600, 900, BranchSchedule(1200, 6000, 3e-4), BranchSchedule(800, 1800, 2e-4), 150
