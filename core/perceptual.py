@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from core.models import locate
+
 _CONVOLUTIONS = ((4, 2), (1, 2), (1, 1), (1, 1), (1, 1))
 """Stride and padding of AlexNet's five convolutions; each is followed by a ReLU whose output is compared."""
 _POOL_BEFORE = (1, 2)
@@ -41,6 +43,15 @@ class Lpips:
     def from_file(path: Path) -> Lpips:
         """Load the weights from a safetensors file."""
         return Lpips(load_file(path))
+
+    @staticmethod
+    def published() -> Lpips:
+        """With the published weights.
+
+        Raises:
+            MissingModelError: they are not on this machine.
+        """
+        return Lpips.from_file(locate("lpips_alexnet"))
 
     @torch.no_grad()
     def distance(self, rendered: npt.NDArray[np.uint8], recorded: npt.NDArray[np.uint8]) -> float:

@@ -24,7 +24,6 @@ from core.evaluate.motion import (
     opening_lag,
 )
 from core.evaluate.pictures import Box, cut, psnr, ssim
-from core.models import locate
 from core.perceptual import SMALLEST_SIDE, Lpips
 
 Frame = npt.NDArray[np.uint8]
@@ -35,13 +34,6 @@ FEWEST_FACES = 0.5
 """Motion figures need a face in at least this fraction of the frames."""
 
 
-def load_lpips() -> Lpips:
-    """Raises:
-    MissingModelError: the weights are not on this machine.
-    """
-    return Lpips.from_file(locate("lpips_alexnet"))
-
-
 @dataclass
 class Scores:
     """Running lists of one test; `report` turns them into figures."""
@@ -50,7 +42,7 @@ class Scores:
     """Crop F."""
     count: int
     """Frames that will come."""
-    open_lpips: Callable[[], Lpips] = load_lpips
+    open_lpips: Callable[[], Lpips] = Lpips.published
     open_embedder: Callable[[], FaceEmbedder] = FaceEmbedder
     missing: dict[str, str] = field(default_factory=dict)
 

@@ -6,12 +6,13 @@ Each reads what the one before wrote, leaves one safetensors file, and does noth
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from core.avatar import Avatar, FaceField, Gaussians, MouthField
 from core.avatar.avatar import branch_tensors, load_branch
@@ -27,11 +28,19 @@ from core.learn.loop import checkpoint_path, train_branch
 from core.learn.motion_prior import personalise
 from core.learn.motion_track import MotionTrack, displacements
 from core.learn.mouth import MouthLoss
+from core.learn.patches import PatchLoss
+from core.learn.pose_refinement import PoseRefinement, refined
 from core.learn.profiles import WHOLE, Method, Profile
 from core.learn.tensor_file import read_tensors, write_tensors
 from core.learn.training_set import TrainingSet, training_set
 from core.learn.umf import Umf, learn_only
+from core.perceptual import Lpips
 from core.progress import StageContext
+
+POSE_OFFSETS = "pose_offsets"
+"""Tensor of the face branch's file."""
+PERCEPTUAL_FROM = 0.4
+"""Fraction of the face branch's iterations before which LPIPS would pull at shapes that are not there yet."""
 
 FieldT = TypeVar("FieldT", FaceField, MouthField)
 
@@ -81,11 +90,23 @@ def learn_face(
         if not method.aligner:
             field.aligner = None
         learn_only(field, aligner=True)
-    branch = Branch.start(start, field, seed)
-    loss = FaceLoss(data, mouth=not method.mouth_branch)
+    poses = PoseRefinement(data.count)
+    branch = Branch.start(start, field, seed, poses)
+    loss = FaceLoss(
+        data,
+        mouth=not method.mouth_branch,
+        perceptual=_patches(profile.perceptual, data),
+        perceptual_from=round(PERCEPTUAL_FROM * profile.face.iterations),
+    )
     train_branch(branch, profile.face, data.size, loss, work.root, "face", context)
     aligned = str(int(branch.field.aligner is not None))
-    write_tensors(work.face, branch_tensors("face", branch.gaussians, branch.field), {"aligned": aligned})
+    tensors = branch_tensors("face", branch.gaussians, branch.field)
+    tensors[POSE_OFFSETS] = poses.offsets
+    write_tensors(work.face, tensors, {"aligned": aligned})
+
+
+def _patches(weight: float, data: TrainingSet) -> PatchLoss | None:
+    return PatchLoss(Lpips.published(), weight, data.size) if weight else None
 
 
 def _personalise(field: FaceField, clip: Clip, data: TrainingSet, seed: int, context: StageContext) -> None:
@@ -119,8 +140,8 @@ def learn_mouth(work: WorkFolder, profile: Profile, seed: int, context: StageCon
     """Train the mouth branch behind the finished face branch."""
     if work.mouth.exists():
         return
-    data = training_set(Clip.load(work.clip))
-    face, face_field = _read_face(work)
+    face, face_field, offsets = _read_face(work)
+    data = _with_refined_poses(training_set(Clip.load(work.clip)), offsets)
     field = _seeded(MouthField, seed)
     start = mouth_gaussians(canonical_face(), profile.mouth_points, seed)
     if not method.mouth_branch:
@@ -140,8 +161,8 @@ def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageCont
     if work.avatar.exists():
         return
     clip = Clip.load(work.clip)
-    data = training_set(clip)
-    face, face_field = _read_face(work)
+    face, face_field, offsets = _read_face(work)
+    data = _with_refined_poses(training_set(clip), offsets)
     mouth_field = MouthField()
     mouth = load_branch("mouth", read_tensors(work.mouth)[0], mouth_field).frozen()
     mouth_field.requires_grad_(False)
@@ -149,7 +170,8 @@ def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageCont
         [backdrop(frame, labels, clip.plate) for frame, labels in zip(data.frames, data.labels, strict=True)]
     )
     avatar = Avatar(face, face_field, mouth, mouth_field)
-    fused = fuse(avatar, data, backdrops, profile.fuse_iterations, seed, context)
+    perceptual = _patches(profile.perceptual, data)
+    fused = fuse(avatar, data, backdrops, profile.fuse_iterations, perceptual, seed, context)
     write_tensors(work.avatar, fused.to_tensors(), fused.metadata())
 
 
@@ -164,9 +186,14 @@ def _seeded(kind: Callable[[], FieldT], seed: int) -> FieldT:
         return kind()
 
 
-def _read_face(work: WorkFolder) -> tuple[Gaussians, FaceField]:
+def _read_face(work: WorkFolder) -> tuple[Gaussians, FaceField, Tensor]:
+    """The finished face branch, and by how much each frame's pose was off, [T, 6]."""
     tensors, metadata = read_tensors(work.face)
     field = FaceField(aligned=metadata["aligned"] == "1")
     gaussians = load_branch("face", tensors, field).frozen()
     field.requires_grad_(False)
-    return gaussians, field
+    return gaussians, field, tensors[POSE_OFFSETS]
+
+
+def _with_refined_poses(data: TrainingSet, offsets: Tensor) -> TrainingSet:
+    return replace(data, poses=refined(data.poses, offsets))

@@ -17,6 +17,7 @@ from core.avatar import FaceField, Gaussians, MouthField
 from core.avatar.avatar import branch_tensors, load_branch
 from core.learn.density import DensityStatistics
 from core.learn.optimise import FieldAdamW, GaussianAdam
+from core.learn.pose_refinement import PoseRefinement
 from core.learn.tensor_file import read_tensors, write_tensors
 
 FieldT = TypeVar("FieldT", FaceField, MouthField)
@@ -33,12 +34,16 @@ class Branch(Generic[FieldT]):
     statistics: DensityStatistics
     generator: torch.Generator
     """The only source of randomness in the loop, so that a resumed run draws the same numbers."""
+    poses: PoseRefinement | None = None
+    """None where the poses stay as they were tracked."""
     queue: list[int] = dataclasses.field(default_factory=list)
     """Frames left of the current shuffled epoch."""
     iteration: int = 0
 
     @staticmethod
-    def start(gaussians: Gaussians, motion_field: FieldT, seed: int) -> Branch[FieldT]:
+    def start(
+        gaussians: Gaussians, motion_field: FieldT, seed: int, poses: PoseRefinement | None = None
+    ) -> Branch[FieldT]:
         """A branch before its first iteration."""
         return Branch(
             gaussians,
@@ -47,6 +52,7 @@ class Branch(Generic[FieldT]):
             FieldAdamW(motion_field),
             DensityStatistics.empty(gaussians.count),
             torch.Generator().manual_seed(seed),
+            poses,
         )
 
     def next_frame(self, count: int) -> int:
@@ -70,6 +76,8 @@ class Branch(Generic[FieldT]):
             tensors[f"motion.second.{index}"] = second
         tensors["statistics.total"] = self.statistics.total
         tensors["statistics.seen"] = self.statistics.seen
+        if self.poses is not None:
+            tensors |= {f"poses.{name}": value for name, value in self.poses.tensors().items()}
         tensors["generator"] = self.generator.get_state()
         loop = {
             "iteration": self.iteration,
@@ -93,5 +101,7 @@ class Branch(Generic[FieldT]):
             self.motion.second[index] = tensors[f"motion.second.{index}"]
         self.motion.steps = loop["motion_steps"]
         self.statistics = DensityStatistics(tensors["statistics.total"], tensors["statistics.seen"])
+        if self.poses is not None:
+            self.poses.restore({n[len("poses.") :]: value for n, value in tensors.items() if n.startswith("poses.")})
         self.generator.set_state(tensors["generator"])
         self.queue, self.iteration = loop["queue"], loop["iteration"]

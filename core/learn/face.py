@@ -14,20 +14,40 @@ from core.avatar.drawing import draw
 from core.clip.layout import Label
 from core.learn.branch import Branch
 from core.learn.losses import ALPHA_WEIGHT, MOTION_WEIGHT, coverage, reconstruction
+from core.learn.patches import PatchLoss
 from core.learn.training_set import TrainingSet
 from core.splat import Rasterization
 
 GUIDED_EVERY = 10
 """Each 10th frame shows a widely opened mouth (the facts sheet's lip-opening window, bounded)."""
+POSES_FROM = 300
+"""Iterations before the poses are refined: by then there is a head to align."""
+PERCEPTUAL_EVERY = 2
+"""A patch costs as much as a third of all the rest of an iteration."""
 FACE_LABELS = (Label.HAIR, Label.SKIN, Label.LIPS)
 
 
 class FaceLoss:
     """Picks a frame and compares the drawn face branch with it."""
 
-    def __init__(self, data: TrainingSet, *, mouth: bool = False) -> None:
-        """`mouth`: the branch paints the mouth's interior too, for want of a branch that does."""
+    def __init__(
+        self,
+        data: TrainingSet,
+        *,
+        mouth: bool = False,
+        perceptual: PatchLoss | None = None,
+        perceptual_from: int = 0,
+    ) -> None:
+        """
+        Args:
+            data: the training frames.
+            mouth: the branch paints the mouth's interior too, for want of a branch that does.
+            perceptual: added at every second iteration from `perceptual_from` on; None leaves it out.
+            perceptual_from: see there.
+        """
         self._data = data
+        self._perceptual = perceptual
+        self._perceptual_from = perceptual_from
         self._labels = (*FACE_LABELS, Label.MOUTH) if mouth else FACE_LABELS
         widest = np.argsort(data.opening)[-max(1, data.count // 4) :]
         self._wide: list[int] = widest.tolist()
@@ -43,10 +63,16 @@ class FaceLoss:
         inside = torch.from_numpy(np.isin(labels, self._labels))
         target = torch.where(inside, pixels, background[:, None, None])
         motion = branch.field(branch.gaussians.means, data.windows[index], data.expression[index])
-        drawn = draw(branch.gaussians, motion, data.poses[index], data.view(box), background)
+        shown = motion
+        if branch.poses is not None and branch.iteration >= POSES_FROM:
+            shown = branch.poses.moved(index, branch.gaussians.means, motion)
+        drawn = draw(branch.gaussians, shown, data.poses[index], data.view(box), background)
         loss = (
             reconstruction(drawn.image, target)
             + ALPHA_WEIGHT * coverage(drawn.alpha, inside.float())
             + MOTION_WEIGHT * motion.magnitude()
         )
+        perceived = branch.iteration >= self._perceptual_from and branch.iteration % PERCEPTUAL_EVERY == 0
+        if self._perceptual is not None and perceived:
+            loss = loss + self._perceptual(drawn.image, target, inside, branch.generator)
         return loss, drawn

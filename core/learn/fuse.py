@@ -17,6 +17,7 @@ from core.avatar.drawing import compose, draw
 from core.learn.contribution import painted_pixels, without_invisible
 from core.learn.losses import reconstruction
 from core.learn.optimise import RATES, GaussianAdam
+from core.learn.patches import PatchLoss
 from core.learn.training_set import TrainingSet
 from core.progress import StageContext
 
@@ -37,6 +38,7 @@ def fuse(
     data: TrainingSet,
     backdrops: npt.NDArray[np.uint8],
     iterations: int,
+    perceptual: PatchLoss | None,
     seed: int,
     context: StageContext,
 ) -> Avatar:
@@ -49,6 +51,7 @@ def fuse(
         data: the training frames.
         backdrops: [T, S, S, 3] torso over background plate for each of them.
         iterations: single frames.
+        perceptual: added to every frame's loss; None leaves it out.
         seed: of the frame order.
         context: progress as stage `fuse`.
     """
@@ -62,7 +65,10 @@ def fuse(
         index = int(torch.randint(data.count, (1,), generator=generator))
         if index not in moved:
             moved[index] = _move(avatar, data, index)
-        loss = _loss(face, mouth, moved[index], data, backdrops, index)
+        image, target = _picture(face, mouth, moved[index], data, backdrops, index)
+        loss = reconstruction(image, target)
+        if perceptual is not None:
+            loss = loss + perceptual(image, target, torch.ones_like(target[0], dtype=torch.bool), generator)
         loss.backward()  # type: ignore[no-untyped-call]
         face_adam.step(face, RATES_FUSE)
         mouth_adam.step(mouth, RATES_FUSE)
@@ -92,14 +98,15 @@ def _move(avatar: Avatar, data: TrainingSet, index: int) -> _Moved:
     return _Moved(face, avatar.mouth_field(avatar.mouth.means, data.windows[index], hook))
 
 
-def _loss(
+def _picture(
     face: Gaussians,
     mouth: Gaussians,
     moved: _Moved,
     data: TrainingSet,
     backdrops: npt.NDArray[np.uint8],
     index: int,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
+    """What both branches make of a frame's head box over its backdrop, and what was recorded there: [3, h, w] each."""
     box = left, top, right, bottom = data.head_boxes[index]
     view, pose = data.view(box), data.poses[index]
     target, _ = data.crop(index, box)
@@ -107,4 +114,4 @@ def _loss(
     backdrop = behind.permute(2, 0, 1).to(torch.float32).div_(255)
     drawn_face = draw(face, moved.face, pose, view, None)
     drawn_mouth = draw(mouth, moved.mouth, pose, view, None)
-    return reconstruction(compose(drawn_face, drawn_mouth, backdrop, data.size), target)
+    return compose(drawn_face, drawn_mouth, backdrop, data.size), target

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.perceptual import SMALLEST_SIDE, Lpips
 
-PATCH = 96
+PATCH = 128
 """Side in pixels of a 512-pixel frame."""
 
 

@@ -66,7 +66,7 @@ def test_pictures_too_small_or_of_two_shapes_are_our_own_mistake() -> None:
 @pytest.fixture(scope="module")
 def network() -> Lpips:
     try:
-        return Lpips.from_file(locate("lpips_alexnet"))
+        return Lpips.published()
     except MissingModelError:
         pytest.skip("the LPIPS weights are not on this machine: likeness models fetch")
 
@@ -90,3 +90,24 @@ def test_the_linear_layers_are_the_published_ones(network: Lpips) -> None:
 
     weights = load_file(locate("lpips_alexnet"))
     assert all(bool((weights[f"lin{k}.weight"] >= 0).all()) for k in range(1, 6))
+
+
+def test_following_the_gradient_brings_the_distance_down_and_leaves_the_recording_alone(network: Lpips) -> None:
+    truth = torch.from_numpy(astronaut()[20:148, 160:288].copy()).permute(2, 0, 1).float() / 255
+    soft = nn.functional.avg_pool2d(truth[None], 7, 1, 3, count_include_pad=False)[0].requires_grad_(True)
+    truth.requires_grad_(True)
+    start = network.loss(soft, truth)
+    start.backward()
+    assert truth.grad is None
+    assert soft.grad is not None
+    assert bool(torch.isfinite(soft.grad).all())
+    with torch.no_grad():
+        closer = soft - 0.01 * soft.grad / soft.grad.abs().max()
+    assert float(network.loss(closer, truth).detach()) < float(start.detach())
+
+
+def test_pictures_of_one_colour_have_finite_gradients(network: Lpips) -> None:
+    black = torch.zeros(3, 64, 64, requires_grad=True)
+    network.loss(black, torch.ones(3, 64, 64)).backward()
+    assert black.grad is not None
+    assert bool(torch.isfinite(black.grad).all())

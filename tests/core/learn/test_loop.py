@@ -10,14 +10,18 @@ import torch
 
 from core.avatar import FaceField, Gaussians, MouthField
 from core.errors import CancelledError
+from core.learn import face
 from core.learn.branch import Branch
 from core.learn.face import FaceLoss
 from core.learn.loop import train_branch
 from core.learn.mouth import MouthLoss
+from core.learn.pose_refinement import PoseRefinement
 from core.learn.profiles import BranchSchedule
 from core.learn.training_set import TrainingSet
 from core.progress import StageContext
 
+FRAMES = 6
+"""Of the tiny training set."""
 SCHEDULE = BranchSchedule(iterations=60, cap=260, gradient_threshold=1e-4, densify_from=10, densify_every=10)
 
 
@@ -27,7 +31,7 @@ def face_start() -> Branch[FaceField]:
     cloud = Gaussians.at(points, torch.rand(200, 3, generator=generator), torch.full((200,), 0.008), 0.3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Branch.start(cloud, FaceField(), seed=5)
+        return Branch.start(cloud, FaceField(), 5, PoseRefinement(FRAMES))
 
 
 def stop_after(calls: int) -> Callable[[], bool]:
@@ -44,7 +48,10 @@ def test_the_face_branch_learns_its_pictures(tiny: TrainingSet, tmp_path: Path) 
     assert branch.gaussians.count <= SCHEDULE.cap
 
 
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tiny: TrainingSet, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
+    tiny: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(face, "POSES_FROM", 10)
     straight, cut = tmp_path / "straight", tmp_path / "cut"
     straight.mkdir()
     cut.mkdir()
@@ -62,11 +69,15 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tiny: TrainingSet, t
         assert torch.equal(value, resumed.gaussians.tensors()[name]), name
     for name, value in whole.field.state_dict().items():
         assert torch.equal(value, resumed.field.state_dict()[name]), name
+    assert whole.poses is not None
+    assert resumed.poses is not None
+    assert float(whole.poses.offsets.abs().max()) > 0
+    assert torch.equal(whole.poses.offsets, resumed.poses.offsets)
 
 
 def test_the_mouth_branch_learns_behind_a_finished_face(tiny: TrainingSet, tmp_path: Path) -> None:
-    face = face_start()
-    loss = MouthLoss(tiny, face.gaussians.frozen(), face.field)
+    finished = face_start()
+    loss = MouthLoss(tiny, finished.gaussians.frozen(), finished.field)
     centre = torch.tensor([0.0, -0.05, 0.0])
     generator = torch.Generator().manual_seed(4)
     points = centre + (torch.rand(80, 3, generator=generator) - 0.5) * 0.05
@@ -79,7 +90,7 @@ def test_the_mouth_branch_learns_behind_a_finished_face(tiny: TrainingSet, tmp_p
 
 def test_a_clip_whose_mouth_never_opens_does_not_hang(tiny: TrainingSet, tmp_path: Path) -> None:
     tiny.mouth_area[:] = 0
-    face = face_start()
-    loss = MouthLoss(tiny, face.gaussians.frozen(), face.field)
-    branch = Branch.start(face.gaussians, MouthField(), seed=5)
+    finished = face_start()
+    loss = MouthLoss(tiny, finished.gaussians.frozen(), finished.field)
+    branch = Branch.start(finished.gaussians, MouthField(), seed=5)
     assert all(torch.isfinite(loss(branch)[0]) for _ in range(5))
