@@ -21,7 +21,10 @@ def ablate(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of clips, avatars, films, rows, the table.")],
     variant: Annotated[
         list[str] | None,
-        typer.Option("--variant", help="full, no-aligner, no-hook, single-branch, scratch; may be repeated. All."),
+        typer.Option(
+            "--variant",
+            help="full, no-aligner, no-hook, single-branch, no-perceptual, no-poses, scratch; repeatable. All.",
+        ),
     ] = None,
     umf: Annotated[str, typer.Option("--umf", help="Universal motion field: base or a file.")] = "base",
     with_umf: Annotated[

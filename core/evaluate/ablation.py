@@ -50,6 +50,8 @@ METHODS = {
     "no-aligner": Method(aligner=False),
     "no-hook": Method(hook=False),
     "single-branch": Method(mouth_branch=False),
+    "no-perceptual": Method(perceptual=False),
+    "no-poses": Method(poses=False),
 }
 SCRATCH = "scratch"
 """No universal field: TalkingGaussian's way."""
@@ -202,7 +204,7 @@ def _run(job: _Job) -> Row:
     with single_torch_thread():
         learn_face(work, chosen, umf, job.seed, context, job.variant.method)
         learn_mouth(work, chosen, job.seed, context, job.variant.method)
-        learn_fuse(work, chosen, job.seed, context)
+        learn_fuse(work, chosen, job.seed, context, job.variant.method)
         bundle = work.root.with_suffix(".likeness")
         used = NONE if umf is None else UmfReference(umf.name, umf.sha256)
         package_avatar(bundle, load_avatar(work.avatar), Clip.load(work.clip), job.profile, used, context)

@@ -91,11 +91,11 @@ def learn_face(
             field.aligner = None
         learn_only(field, aligner=True)
     poses = PoseRefinement(data.count)
-    branch = Branch.start(start, field, seed, poses)
+    branch = Branch.start(start, field, seed, poses if method.poses else None)
     loss = FaceLoss(
         data,
         mouth=not method.mouth_branch,
-        perceptual=_patches(profile.perceptual, data),
+        perceptual=_patches(profile, method, data),
         perceptual_from=round(PERCEPTUAL_FROM * profile.face.iterations),
     )
     train_branch(branch, profile.face, data.size, loss, work.root, "face", context)
@@ -105,8 +105,9 @@ def learn_face(
     write_tensors(work.face, tensors, {"aligned": aligned})
 
 
-def _patches(weight: float, data: TrainingSet) -> PatchLoss | None:
-    return PatchLoss(Lpips.published(), weight, data.size) if weight else None
+def _patches(profile: Profile, method: Method, data: TrainingSet) -> PatchLoss | None:
+    wanted = method.perceptual and profile.perceptual > 0
+    return PatchLoss(Lpips.published(), profile.perceptual, data.size) if wanted else None
 
 
 def _personalise(field: FaceField, clip: Clip, data: TrainingSet, seed: int, context: StageContext) -> None:
@@ -156,7 +157,7 @@ def learn_mouth(work: WorkFolder, profile: Profile, seed: int, context: StageCon
     write_tensors(work.mouth, branch_tensors("mouth", branch.gaussians, branch.field))
 
 
-def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageContext) -> None:
+def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageContext, method: Method = WHOLE) -> None:
     """Tune colours and opacities of both branches over the recorded backdrop, and write the avatar."""
     if work.avatar.exists():
         return
@@ -170,7 +171,7 @@ def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageCont
         [backdrop(frame, labels, clip.plate) for frame, labels in zip(data.frames, data.labels, strict=True)]
     )
     avatar = Avatar(face, face_field, mouth, mouth_field)
-    perceptual = _patches(profile.perceptual, data)
+    perceptual = _patches(profile, method, data)
     fused = fuse(avatar, data, backdrops, profile.fuse_iterations, perceptual, seed, context)
     write_tensors(work.avatar, fused.to_tensors(), fused.metadata())
 

@@ -57,6 +57,10 @@ class Method:
     """Face-mouth hook (equations 10-11); without it the mouth hears speech alone."""
     mouth_branch: bool = True
     """A branch of its own for the mouth's interior; without it the face branch learns that too."""
+    perceptual: bool = True
+    """LPIPS on patches."""
+    poses: bool = True
+    """The training frames' poses are refined by the pictures; without that they stay as they were tracked."""
 
 
 WHOLE = Method()
