@@ -37,6 +37,10 @@ def ablate(
     profile: Annotated[str, typer.Option("--profile", help="draft, standard or paper.")] = "standard",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Repetitions of everything.")] = 3,
     processes: Annotated[int, typer.Option("--processes", min=1, help="Adaptations at a time.")] = 2,
+    whole_tracking: Annotated[
+        bool,
+        typer.Option("--whole-tracking", help="Track the whole recording, as the paper does, not the learned part."),
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Adapt every person with one part of the method left out at a time, and measure each (paper, tables 5 and 6).
@@ -58,7 +62,9 @@ def ablate(
         others[name] = file
     chosen = variants(variant or list(NAMES), umf, others)
     with stage_context() as context:
-        rows = run(videos, output, chosen, seconds or [5.0], profile, seeds, processes, context)
+        rows = run(
+            videos, output, chosen, seconds or [5.0], profile, seeds, processes, context, whole_tracking=whole_tracking
+        )
     table = as_markdown(rows)
     (output / "table.md").write_text(table)
     (output / "table.json").write_text(json.dumps(summarise(rows), indent=1))

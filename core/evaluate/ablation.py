@@ -137,6 +137,8 @@ def ablate(
     seeds: int,
     processes: int,
     context: StageContext,
+    *,
+    whole_tracking: bool = False,
 ) -> list[Row]:
     """Adapt and measure every variant of every person with every seed; what `folder` holds already is not repeated.
 
@@ -149,6 +151,8 @@ def ablate(
         seeds: 0 ... seeds - 1.
         processes: adaptations at a time, one thread each.
         context: progress as stage `ablation` (and those of `build_clip`), and cancelling.
+        whole_tracking: take the person's rigid points from the whole shot, test and all, as the paper's preparation
+            does, and not from the seconds that are learned.
 
     Raises:
         UsageError: `profile_unknown`.
@@ -167,7 +171,8 @@ def ablate(
     ]
     waiting = [job for job in jobs if job.key not in done]
     for video in videos:
-        _prepare(video, folder / video.stem, {j.seconds for j in waiting if j.person == video.stem}, size, context)
+        lengths = {job.seconds for job in waiting if job.person == video.stem}
+        _prepare(video, folder / video.stem, lengths, size, whole_tracking, context)
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         started = [pool.submit(_run, job) for job in waiting]
         for number, future in enumerate(as_completed(started)):
@@ -183,16 +188,22 @@ def ablate(
     return rows
 
 
-def _prepare(video: Path, clips: Path, seconds: set[float], size: int, context: StageContext) -> None:
+def _prepare(
+    video: Path, clips: Path, seconds: set[float], size: int, whole_tracking: bool, context: StageContext
+) -> None:
     """The parts to learn from, each with a test of its own crop and tracking."""
+    shared = None
+    if whole_tracking and seconds:
+        shared = _built(video, clips / "whole", ClipOptions(size=size, seconds=None), context).reference
     for length in sorted(seconds):
-        learned = clips / f"first-{length:g}s"
-        if not (learned / "clip.json").exists():
-            build_clip(video, learned, ClipOptions(size=size, seconds=length), context)
-        test = learned.with_name(f"{learned.name}-test")
-        if not (test / "clip.json").exists():
-            shared = Clip.load(learned).reference
-            build_clip(video, test, ClipOptions(size=size, last_frames=TEST_FRAMES, reference=shared), context)
+        part = clips / f"first-{length:g}s"
+        learned = _built(video, part, ClipOptions(size=size, seconds=length, reference=shared), context)
+        tested = ClipOptions(size=size, last_frames=TEST_FRAMES, reference=learned.reference)
+        _built(video, part.with_name(f"{part.name}-test"), tested, context)
+
+
+def _built(video: Path, folder: Path, wanted: ClipOptions, context: StageContext) -> Clip:
+    return Clip.load(folder) if (folder / "clip.json").exists() else build_clip(video, folder, wanted, context)
 
 
 def _run(job: _Job) -> Row:
