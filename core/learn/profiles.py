@@ -66,32 +66,22 @@ class Method:
 WHOLE = Method()
 
 PROFILES = {
-    "draft": Profile(
-        "draft", 256, 1800, 1600, 900, BranchSchedule(1200, 6000, 3e-4), BranchSchedule(800, 1800, 2e-4), 150, 0.1
-    ),
-    "standard": Profile(
-        "standard",
-        512,
-        3000,
-        2500,
-        2500,
-        BranchSchedule(2500, 12000, 3e-4),
-        BranchSchedule(1500, 6000, 2e-4),
-        500,
-        0.15,
-    ),
-    "paper": Profile(
-        "paper",
-        512,
-        3000,
-        2500,
-        2500,
-        BranchSchedule(10000, 20000, 3e-4),
-        BranchSchedule(10000, 8000, 2e-4),
-        2000,
-        0.15,
-    ),
-}
+    made.name: made
+    for made in (
+        Profile(
+            "draft", 256, 1800, 1600, 900,
+            BranchSchedule(1200, 6000, 3e-4), BranchSchedule(800, 1800, 2e-4), 150, perceptual=0.1,
+        ),
+        Profile(
+            "standard", 512, 3000, 2500, 2500,
+            BranchSchedule(2500, 12000, 3e-4), BranchSchedule(1500, 6000, 2e-4), 500, perceptual=0.15,
+        ),
+        Profile(
+            "paper", 512, 3000, 2500, 2500,
+            BranchSchedule(10000, 20000, 3e-4), BranchSchedule(10000, 8000, 2e-4), 2000, perceptual=0.15,
+        ),
+    )
+}  # fmt: skip
 
 
 def profile(name: str) -> Profile:
