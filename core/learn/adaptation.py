@@ -6,7 +6,7 @@ Each reads what the one before wrote, leaves one safetensors file, and does noth
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +34,9 @@ from core.learn.umf import Umf, learn_only
 from core.progress import StageContext
 
 FieldT = TypeVar("FieldT", FaceField, MouthField)
+
+UNIVERSAL_MOUTH_RATE = 0.3
+"""Factor on the learning rates of a mouth field that did not start from scratch."""
 
 
 @dataclass(frozen=True)
@@ -110,16 +113,18 @@ def _personalise(field: FaceField, clip: Clip, data: TrainingSet, seed: int, con
     )
 
 
-def learn_mouth(work: WorkFolder, profile: Profile, seed: int, context: StageContext) -> None:
-    """Train the mouth branch behind the finished face branch."""
+def learn_mouth(work: WorkFolder, profile: Profile, umf: Umf | None, seed: int, context: StageContext) -> None:
+    """Train the mouth branch behind the finished face branch, from the universal mouth field where there is one."""
     if work.mouth.exists():
         return
     data = training_set(Clip.load(work.clip))
     face, face_field = _read_face(work)
     start = mouth_gaussians(canonical_face(), profile.mouth_points, seed)
-    branch = Branch.start(start, _seeded(MouthField, seed), seed)
+    universal = None if umf is None else umf.mouth_field()
+    branch = Branch.start(start, universal or _seeded(MouthField, seed), seed)
+    schedule = profile.mouth if universal is None else replace(profile.mouth, field_rate=UNIVERSAL_MOUTH_RATE)
     loss = MouthLoss(data, face, face_field)
-    train_branch(branch, profile.mouth, data.size, loss, work.root, "mouth", context)
+    train_branch(branch, schedule, data.size, loss, work.root, "mouth", context)
     write_tensors(work.mouth, branch_tensors("mouth", branch.gaussians, branch.field))
 
 

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.avatar import FaceField
 from core.avatar.drawing import draw
 from core.clip.layout import Label
-from core.learn.branch import Branch
 from core.learn.losses import ALPHA_WEIGHT, MOTION_WEIGHT, coverage, reconstruction
+from core.learn.sitting import Learning
 from core.learn.training_set import TrainingSet
 from core.splat import Rasterization
 
@@ -30,7 +29,7 @@ class FaceLoss:
         widest = np.argsort(data.opening)[-max(1, data.count // 4) :]
         self._wide: list[int] = widest.tolist()
 
-    def __call__(self, branch: Branch[FaceField]) -> tuple[Tensor, Rasterization]:
+    def __call__(self, branch: Learning) -> tuple[Tensor, Rasterization]:
         """Loss and drawing of the branch's next frame."""
         data = self._data
         guided = branch.iteration % GUIDED_EVERY == GUIDED_EVERY - 1

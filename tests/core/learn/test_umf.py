@@ -10,9 +10,9 @@ import torch
 
 from core.avatar import FaceField
 from core.errors import BundleError, UsageError
-from core.learn.umf import UmfCard, find_umf, learn_only, shipped_umfs, write_umf
+from core.learn.umf import FORMAT, UmfCard, find_umf, learn_only, shipped_umfs, write_umf
 
-CARD = UmfCard("1.0", "whisper-tiny.en-encoder-2s", 64, 64, {"a": 1.0}, 10, "0", "Apache-2.0")
+CARD = UmfCard(FORMAT, "whisper-tiny.en-encoder-2s", 64, 64, {"a": 1.0}, 10, "0", "Apache-2.0")
 
 
 def code_of(name: str) -> str:
@@ -52,7 +52,7 @@ def test_only_the_aligner_learns_where_the_field_is_frozen() -> None:
 
 def test_a_written_field_is_read_back_by_path(tmp_path: Path) -> None:
     field, path = FaceField(), tmp_path / "mine.safetensors"
-    write_umf(path, field, CARD)
+    write_umf(path, field, None, CARD)
     found = find_umf(str(path))
     assert found is not None and (found.name, found.card) == ("mine", CARD)
     again = found.face_field()
@@ -69,15 +69,15 @@ def test_refusals(tmp_path: Path) -> None:
     junk.write_bytes(b"no field at all")
     assert code_of(str(junk)) == "umf_damaged"
     for change, code in (
-        ({"format_version": "2.0"}, "umf_version_unknown"),
+        ({"format_version": "3.0"}, "umf_version_unknown"),
         ({"speech_features": "deepspeech"}, "umf_of_other_speech"),
     ):
         path = tmp_path / f"{code}.safetensors"
-        write_umf(path, FaceField(), dataclasses.replace(CARD, **change))
+        write_umf(path, FaceField(), None, dataclasses.replace(CARD, **change))
         assert code_of(str(path)) == code
 
 
 def test_a_newer_minor_version_loads(tmp_path: Path) -> None:
     path = tmp_path / "newer.safetensors"
-    write_umf(path, FaceField(), dataclasses.replace(CARD, format_version="1.7"))
+    write_umf(path, FaceField(), None, dataclasses.replace(CARD, format_version=f"{FORMAT.split('.')[0]}.7"))
     assert find_umf(str(path)) is not None
