@@ -25,7 +25,7 @@ class PersonalFaceField(FaceField):
 
 
 class PersonalMouthField(MouthField):
-    """One person's residual of the mouth: a `MouthField` of half the width, about zero at the start."""
+    """One person's residual of the mouth: a `MouthField` of half the width."""
 
     def __init__(self) -> None:
         super().__init__(MOUTH_HIDDEN)

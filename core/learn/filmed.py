@@ -120,7 +120,7 @@ def prepare_pictures(corpus: Corpus, folder: Path, context: StageContext) -> dic
     if len(refused) == len(corpus.clips):
         raise InputRefusedError(
             "corpus_refused",
-            f"None of {len(refused)} clips can be learned from as pictures: {', '.join(sorted(set(refused.values())))}.",
+            f"None of {len(refused)} clips will do as pictures: {', '.join(sorted(set(refused.values())))}.",
             "Check them one by one with `likeness inspect`, or leave the photometric stages out.",
         )
     context.report(STAGE, 1.0)

@@ -1,7 +1,7 @@
 """`likeness pretrain`: a folder of clips in, one universal motion field out (paper section 3.2).
 
-The face is learned from landmarks, then shown in pictures, and the mouth from pictures behind it. The audio-video lag of
-each clip decides everything (feasibility file), so it is measured and taken out first.
+The face is learned from landmarks, then shown in pictures, and the mouth from pictures behind it. The audio-video lag
+of each clip decides everything (feasibility file), so it is measured and taken out first.
 """
 
 from __future__ import annotations
