@@ -137,7 +137,7 @@ def test_learning_from_pictures_lowers_the_loss_on_frames_that_nobody_learned_fr
     from core.learn.face import FaceLoss
     from core.learn.mouth import MouthLoss
 
-    schedule = replace(TINY, face=120, mouth=120)
+    schedule = replace(TINY, face=60, mouth=60)
     faces = start_faces(films, face_field(), schedule, 0)
     loss: FrameLoss = FaceLoss(held.data)
     before = held_loss(faces, loss)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.avatar import FaceField
+from core.avatar import FaceField, MouthField
 from core.errors import BundleError, UsageError
 from core.learn.umf import FORMAT, UmfCard, find_umf, learn_only, shipped_umfs, write_umf
 
@@ -57,6 +57,31 @@ def test_a_written_field_is_read_back_by_path(tmp_path: Path) -> None:
     assert found is not None and (found.name, found.card) == ("mine", CARD)
     again = found.face_field()
     assert torch.equal(again.grid.table, field.grid.table)
+
+
+def test_a_mouth_field_is_read_back_and_absent_where_the_file_has_none(tmp_path: Path) -> None:
+    face, mouth, path = FaceField(), MouthField(), tmp_path / "both.safetensors"
+    write_umf(path, face, mouth, dataclasses.replace(CARD, mouth_hidden=32, photometric={"face": 0, "mouth": 9}))
+    found = find_umf(str(path))
+    assert found is not None and found.card.photometric == {"face": 0, "mouth": 9}
+    again = found.mouth_field()
+    assert again is not None
+    for name, value in mouth.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    assert torch.equal(found.face_field().grid.table, face.grid.table)
+    write_umf(path, face, None, CARD)
+    alone = find_umf(str(path))
+    assert alone is not None and alone.mouth_field() is None
+
+
+def test_a_field_that_lacks_what_its_card_promises_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "poor.safetensors"
+    write_umf(path, FaceField(), None, dataclasses.replace(CARD, mouth_hidden=32))
+    found = find_umf(str(path))
+    assert found is not None
+    with pytest.raises(BundleError) as caught:
+        found.mouth_field()
+    assert caught.value.code == "umf_damaged"
 
 
 def test_none_means_from_scratch() -> None:
