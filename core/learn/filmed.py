@@ -47,8 +47,10 @@ class OnDisk:
     """
 
     def __init__(self, path: Path, rows: npt.NDArray[np.int64]) -> None:
-        """Row i of this is row `rows[i]` of the file."""
+        """Row i of this is row `rows[i]` of the file, which holds bytes."""
         self._path, self._rows = path, rows
+        whole = np.load(path, mmap_mode="r", allow_pickle=False)
+        self._offset, self._shape = whole.offset, whole.shape
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -59,7 +61,7 @@ class OnDisk:
     def __getitem__(self, key: int | tuple[int, slice, slice], /) -> npt.NDArray[np.uint8]:
         """A picture, or a box of one: a fresh array."""
         index, *box = key if isinstance(key, tuple) else (key,)
-        pictures = np.load(self._path, mmap_mode="r", allow_pickle=False)
+        pictures = np.memmap(self._path, np.uint8, "r", self._offset, self._shape)
         return np.array(pictures[(self._rows[index], *box)])
 
 

@@ -95,7 +95,7 @@ def test_two_fields_move_by_their_sum_and_the_universal_one_alone_by_itself(
     fields = TwoFields(shared, own, (other,))
     added = own(POINTS, WINDOWS, condition).translation
     assert torch.equal(fields(POINTS, WINDOWS, condition).translation, alone.translation + added)
-    common = (1e6 * added * other(POINTS, WINDOWS, condition).translation).sum(1).clamp(min=0).mean()
+    common = (1e6 * added * other(POINTS, WINDOWS, condition).translation).sum(1).clamp(min=0)[::4].mean()
     assert torch.allclose(fields.contrast, common)
     fields.contrast.backward()
     assert all(parameter.grad is None for parameter in (*shared.parameters(), *other.parameters()))
