@@ -26,7 +26,7 @@ from core.learn.identity_free import IdentityFree, RunningMeans
 from core.learn.initialise import face_gaussians, mouth_gaussians
 from core.learn.motion_prior import awake
 from core.learn.mouth import MouthLoss
-from core.learn.optimise import field_factor
+from core.learn.optimise import field_factor, structure_rates
 from core.learn.run_folder import RunFolder
 from core.learn.sitting import Field, FrameLoss, Sitting, TwoFields
 from core.learn.together import ALONE, Together
@@ -42,7 +42,7 @@ class PhotometricSchedule:
 
     face: int = 1500
     """Iterations of the faces; 0 leaves them as they start, hooks then come from the universal field alone."""
-    mouth: int = 4000
+    mouth: int = 6000
     """Iterations of the mouths; 0 for no universal mouth field."""
     surface_points: int = 2500
     """Gaussians of a face on the mesh."""
@@ -63,6 +63,8 @@ class PhotometricSchedule:
     """Other people drawn a step for it; the sum over all of them is estimated from them."""
     position_rate: float = 3.2e-5
     """Metres a step at the start, as in an adaptation."""
+    colour_rate: float = 5e-3
+    """Of colours, a step: seven times an adaptation's, for each clip gets a few hundred steps and no more."""
     checkpoint_every: int = 500
 
 
@@ -120,7 +122,7 @@ class Stage(Generic[UniversalT, PersonalT]):
         (loss + schedule.contrast * contrast).backward()  # type: ignore[no-untyped-call]
         progress = state.iteration / self.iterations
         factor = field_factor(progress) if progress >= schedule.warm_up else 0.0
-        sitting.step(schedule.position_rate, progress)
+        sitting.step({**structure_rates(schedule.position_rate, progress), "colors": schedule.colour_rate})
         state.step(who, self.universal_rate * factor, schedule.personal_rate * factor)
         return loss.detach(), contrast.detach()
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from core.avatar import Gaussians, Motion
 from core.avatar.personal import deformation
 from core.learn.contrast import negative_contrast
-from core.learn.optimise import GaussianAdam, structure_rates
+from core.learn.optimise import GaussianAdam
 from core.splat import Rasterization
 
 Field = Callable[[Tensor, Tensor, Tensor], Motion]
@@ -117,9 +117,9 @@ class Sitting:
         """One of the given frames, with replacement."""
         return frames[self.next_frame(len(frames))]
 
-    def step(self, position_rate: float, progress: float) -> None:
-        """Follow the gradients of a loss on this clip."""
-        self.structure.step(self.gaussians, structure_rates(position_rate, progress))
+    def step(self, rates: dict[str, float]) -> None:
+        """Follow the gradients of a loss on this clip, at learning rates by parameter."""
+        self.structure.step(self.gaussians, rates)
         self.iteration += 1
 
     def tensors(self, prefix: str) -> dict[str, Tensor]:
