@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
@@ -87,7 +87,7 @@ class Stage(Generic[UniversalT, PersonalT]):
     """By clip."""
     losses: dict[str, FrameLoss]
     """By clip."""
-    rate: float | None = field(default=None)
+    rate: float | None = None
     """Iterations a second of this attempt, checkpoints and all; None where there was nothing left to do."""
 
     def draw(self) -> str:
