@@ -42,7 +42,7 @@ class PhotometricSchedule:
 
     face: int = 1500
     """Iterations of the faces; 0 leaves them as they start, hooks then come from the universal field alone."""
-    mouth: int = 6000
+    mouth: int = 3000
     """Iterations of the mouths; 0 for no universal mouth field."""
     surface_points: int = 2500
     """Gaussians of a face on the mesh."""
@@ -221,12 +221,17 @@ def start_mouths(
     seed: int,
     together: Together = ALONE,
 ) -> Stage[MouthField, PersonalMouthField]:
-    """The mouths before the first iteration, behind learned faces."""
+    """The mouths before the first iteration, behind learned faces.
+
+    Their hooks come from the faces' surfaces: hair and ears, on the shell, don't speak.
+    """
     people = sorted({clip.identity for clip in filmed})
     state = IdentityFree.start(lambda: awake(MouthField()), lambda: awake(PersonalMouthField()), people, seed, together)
     moving = moved_by(faces)
     losses: dict[str, FrameLoss] = {
-        clip.name: MouthLoss(clip.data, faces.sittings[clip.name].gaussians.frozen(), moving[clip.name])
+        clip.name: MouthLoss(
+            clip.data, _first(faces.sittings[clip.name].gaussians, schedule.surface_points), moving[clip.name]
+        )
         for clip in filmed
     }
     starts = {clip.name: mouth_gaussians(canonical_face(), schedule.mouth_points, seed) for clip in filmed}
@@ -240,6 +245,10 @@ def moved_by(stage: Stage[UniversalT, PersonalT]) -> dict[str, Field]:
     universal = stage.state.averaged()
     own = {who: learner.field for who, learner in stage.state.personal.items()}
     return {name: TwoFields(universal, own[sitting.identity]) for name, sitting in stage.sittings.items()}
+
+
+def _first(gaussians: Gaussians, count: int) -> Gaussians:
+    return Gaussians(**{name: value.detach()[:count] for name, value in gaussians.tensors().items()})
 
 
 def _sittings(
