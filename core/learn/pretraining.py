@@ -87,10 +87,10 @@ def pretrain(
 
     Returns:
         `umf`, `clips`, `refused`, `seconds`, `lags` (frames by clip), `correlation` (of predicted and tracked mouth
-        opening on the training clips: fit, not quality), `schedule`, `photometric` (its schedule, or null),
-        `iterations_per_s` (by stage, of this attempt), `peak_rss_mb`, `without_pictures` (code of the refusal by clip),
-        and with `validate` the correlation for people never seen: `validation` (name -> lag and
-        correlation).
+        opening on the training clips: fit, not quality), `without_pictures` (code of the refusal by clip), `schedule`,
+        `photometric` (its schedule, or null), `iterations_per_s` (by stage, of this attempt; null where nothing was
+        left to do), `peak_rss_mb`, and with `validate` the correlation for people never seen: `validation` (name -> lag
+        and correlation).
 
     Raises:
         UsageError: `corpus_empty`, `too_many_processes`; `workdir_of_another_run` where `workdir` holds a run of other
@@ -115,9 +115,8 @@ def pretrain(
     watch = _Watch(others, vertices)
     started, from_iteration = time.monotonic(), max(run.iterations(), default=0)
     field = train_motion_prior(tracks, vertices, schedule, seed, context, run, watch, together)
-    rates: dict[str, float | None] = {
-        "prior": round((schedule.iterations - from_iteration) / (time.monotonic() - started), 2)
-    }
+    left = schedule.iterations - from_iteration
+    rates: dict[str, float | None] = {"prior": round(left / (time.monotonic() - started), 2) if left else None}
     mouth: MouthField | None = None
     if photometric is not None:
         seen = _photograph(corpus, mine, field, photometric, seed, context, workdir, watch, together)
