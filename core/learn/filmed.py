@@ -1,7 +1,7 @@
 """A corpus as pictures: every clip prepared once as for an adaptation, kept on disk, and read crop by crop.
 
-Of a frame only numbers stay in memory (pose, expression, boxes: less than a kilobyte); pictures, labels and speech are read
-when they are asked for, so memory does not grow with the corpus. Trains nothing.
+Of a frame only numbers stay in memory (pose, expression, boxes: less than a kilobyte); pictures, labels and speech are
+read when they are asked for. Trains nothing.
 """
 
 from __future__ import annotations
