@@ -29,12 +29,22 @@ def pretrain(
     iterations: Annotated[
         int | None, typer.Option("--iterations", min=10, help="Steps of the regression; default: as validated.")
     ] = None,
+    face_iterations: Annotated[
+        int | None,
+        typer.Option("--face-iterations", min=0, help="Photometric steps of the faces; default: as validated."),
+    ] = None,
+    mouth_iterations: Annotated[
+        int | None, typer.Option("--mouth-iterations", min=0, help="Photometric steps of the mouths.")
+    ] = None,
+    landmarks_only: Annotated[
+        bool, typer.Option("--landmarks-only", help="No photometric stages: minutes, and no mouth field.")
+    ] = False,
     validate: Annotated[
         Path | None, typer.Option("--validate", help="Folder of clips of other people to judge the field by.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
     workdir: Annotated[
-        Path | None, typer.Option("--workdir", help="Keep tracks, checkpoints and curves here, for --resume.")
+        Path | None, typer.Option("--workdir", help="Keep tracks, pictures, checkpoints and curves here, for --resume.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from what --workdir holds.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
@@ -42,6 +52,7 @@ def pretrain(
     """Learn how faces move with speech, from many people: the field that `adapt` starts with."""
     from core.errors import UsageError
     from core.learn.motion_prior import PriorSchedule
+    from core.learn.photometric import PhotometricSchedule
     from core.learn.pretraining import pretrain as run
     from core.learn.together import joined
     from core.splat.torch_threads import single_torch_thread
@@ -50,8 +61,10 @@ def pretrain(
         raise UsageError("file_not_found", f"There is no folder {corpus.name}.", "Check the path.")
     if workdir is not None and (workdir / "tracks").exists() and not resume:
         raise UsageError("workdir_in_use", "The work folder holds an earlier run.", "Add --resume, or name another.")
-    schedule = PriorSchedule()
+    schedule, photometric = PriorSchedule(), PhotometricSchedule()
     schedule = schedule if iterations is None else replace(schedule, iterations=iterations)
+    photometric = photometric if face_iterations is None else replace(photometric, face=face_iterations)
+    photometric = photometric if mouth_iterations is None else replace(photometric, mouth=mouth_iterations)
     with joined() as together, stage_context() as context, single_torch_thread():
         if together.size > 1 and workdir is None:
             raise UsageError("workdir_missing", "Several processes share a work folder.", "Name it with --workdir.")
@@ -60,7 +73,7 @@ def pretrain(
         try:
             done = run(
                 corpus, output, folder, schedule, seed, context if together.rank == 0 else quiet, validate,
-                announce=print_corpus, together=together,
+                announce=print_corpus, together=together, photometric=None if landmarks_only else photometric,
             )  # fmt: skip
         finally:
             if workdir is None:
@@ -70,6 +83,9 @@ def pretrain(
     if json_output:
         print_json(done)
     else:
+        rates = done["iterations_per_s"]
+        if isinstance(rates, dict):
+            stderr.print(", ".join(f"{stage}: {rate} iterations/s" for stage, rate in rates.items() if rate))
         stderr.print(f"[bold green]done[/]: {output}, from {done['clips']} clips")
 
 

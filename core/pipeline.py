@@ -117,7 +117,7 @@ def _run_stage(
     elif stage == "adapt-face":
         learn_face(work, chosen, find_umf(options.umf), options.seed, context)
     elif stage == "adapt-mouth":
-        learn_mouth(work, chosen, options.seed, context)
+        learn_mouth(work, chosen, find_umf(options.umf), options.seed, context)
     elif stage == "fuse":
         learn_fuse(work, chosen, options.seed, context)
     elif stage == "package":

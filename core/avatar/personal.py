@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from core.avatar.motion import FaceField, Motion
+from core.avatar.motion import FaceField, Motion, MouthField
 
 FACE_HIDDEN = 32
+MOUTH_HIDDEN = 16
 
 
 class PersonalFaceField(FaceField):
@@ -21,6 +22,13 @@ class PersonalFaceField(FaceField):
 
     def __init__(self) -> None:
         super().__init__(FACE_HIDDEN)
+
+
+class PersonalMouthField(MouthField):
+    """One person's residual of the mouth: a `MouthField` of half the width."""
+
+    def __init__(self) -> None:
+        super().__init__(MOUTH_HIDDEN)
 
 
 def deformation(universal: Motion, personal: Motion | None) -> Motion:

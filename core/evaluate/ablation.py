@@ -214,7 +214,7 @@ def _run(job: _Job) -> Row:
     chosen, umf, context = profile(job.profile), find_umf(job.variant.umf), StageContext()
     with single_torch_thread():
         learn_face(work, chosen, umf, job.seed, context, job.variant.method)
-        learn_mouth(work, chosen, job.seed, context, job.variant.method)
+        learn_mouth(work, chosen, umf, job.seed, context, job.variant.method)
         learn_fuse(work, chosen, job.seed, context, job.variant.method)
         bundle = work.root.with_suffix(".likeness")
         used = NONE if umf is None else UmfReference(umf.name, umf.sha256)

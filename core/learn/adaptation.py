@@ -44,6 +44,9 @@ PERCEPTUAL_FROM = 0.4
 
 FieldT = TypeVar("FieldT", FaceField, MouthField)
 
+UNIVERSAL_MOUTH_RATE = 0.3
+"""Factor on the learning rates of a mouth field that did not start from scratch."""
+
 
 @dataclass(frozen=True)
 class WorkFolder:
@@ -95,6 +98,7 @@ def learn_face(
     loss = FaceLoss(
         data,
         mouth=not method.mouth_branch,
+        poses=branch.poses,
         perceptual=_patches(profile, method, data),
         perceptual_from=round(PERCEPTUAL_FROM * profile.face.iterations),
     )
@@ -137,13 +141,16 @@ def _personalise(field: FaceField, clip: Clip, data: TrainingSet, seed: int, con
     )
 
 
-def learn_mouth(work: WorkFolder, profile: Profile, seed: int, context: StageContext, method: Method = WHOLE) -> None:
-    """Train the mouth branch behind the finished face branch."""
+def learn_mouth(
+    work: WorkFolder, profile: Profile, umf: Umf | None, seed: int, context: StageContext, method: Method = WHOLE
+) -> None:
+    """Train the mouth branch behind the finished face branch, from the universal mouth field where there is one."""
     if work.mouth.exists():
         return
     face, face_field, offsets = _read_face(work)
     data = _with_refined_poses(training_set(Clip.load(work.clip)), offsets)
-    field = _seeded(MouthField, seed)
+    universal = None if umf is None else umf.mouth_field()
+    field = universal or _seeded(MouthField, seed)
     start = mouth_gaussians(canonical_face(), profile.mouth_points, seed)
     if not method.mouth_branch:
         nobody = Gaussians(**{name: value[:0] for name, value in start.tensors().items()})
@@ -152,8 +159,9 @@ def learn_mouth(work: WorkFolder, profile: Profile, seed: int, context: StageCon
     if not method.hook:
         field.unhook()
     branch = Branch.start(start, field, seed)
+    schedule = profile.mouth if universal is None else replace(profile.mouth, field_rate=UNIVERSAL_MOUTH_RATE)
     loss = MouthLoss(data, face, face_field, hooked=method.hook)
-    train_branch(branch, profile.mouth, data.size, loss, work.root, "mouth", context)
+    train_branch(branch, schedule, data.size, loss, work.root, "mouth", context)
     write_tensors(work.mouth, branch_tensors("mouth", branch.gaussians, branch.field))
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.avatar import FaceField
 from core.avatar.drawing import draw
 from core.clip.layout import Label
-from core.learn.branch import Branch
 from core.learn.losses import ALPHA_WEIGHT, MOTION_WEIGHT, coverage, reconstruction
 from core.learn.patches import PatchLoss
+from core.learn.pose_refinement import PoseRefinement
+from core.learn.sitting import Learning
 from core.learn.training_set import TrainingSet
 from core.splat import Rasterization
 
@@ -35,6 +35,7 @@ class FaceLoss:
         data: TrainingSet,
         *,
         mouth: bool = False,
+        poses: PoseRefinement | None = None,
         perceptual: PatchLoss | None = None,
         perceptual_from: int = 0,
     ) -> None:
@@ -42,17 +43,19 @@ class FaceLoss:
         Args:
             data: the training frames.
             mouth: the branch paints the mouth's interior too, for want of a branch that does.
+            poses: the branch's own, which every drawn frame refines from iteration `POSES_FROM` on.
             perceptual: added at every second iteration from `perceptual_from` on; None leaves it out.
             perceptual_from: see there.
         """
         self._data = data
+        self._poses = poses
         self._perceptual = perceptual
         self._perceptual_from = perceptual_from
         self._labels = (*FACE_LABELS, Label.MOUTH) if mouth else FACE_LABELS
         widest = np.argsort(data.opening)[-max(1, data.count // 4) :]
         self._wide: list[int] = widest.tolist()
 
-    def __call__(self, branch: Branch[FaceField]) -> tuple[Tensor, Rasterization]:
+    def __call__(self, branch: Learning) -> tuple[Tensor, Rasterization]:
         """Loss and drawing of the branch's next frame."""
         data = self._data
         guided = branch.iteration % GUIDED_EVERY == GUIDED_EVERY - 1
@@ -64,8 +67,8 @@ class FaceLoss:
         target = torch.where(inside, pixels, background[:, None, None])
         motion = branch.field(branch.gaussians.means, data.windows[index], data.expression[index])
         shown = motion
-        if branch.poses is not None and branch.iteration >= POSES_FROM:
-            shown = branch.poses.moved(index, branch.gaussians.means, motion)
+        if self._poses is not None and branch.iteration >= POSES_FROM:
+            shown = self._poses.moved(index, branch.gaussians.means, motion)
         drawn = draw(branch.gaussians, shown, data.poses[index], data.view(box), background)
         loss = (
             reconstruction(drawn.image, target)

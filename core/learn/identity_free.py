@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -113,22 +115,32 @@ class IdentityFree(Generic[UniversalT, PersonalT]):
         field.load_state_dict(self.average)
         return field
 
-    def save(self, folder: RunFolder) -> None:
-        """Write a checkpoint."""
+    def save(
+        self, folder: RunFolder, beside: dict[str, Tensor] | None = None, steps_beside: dict[str, int] | None = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Args:
+            folder: where it goes.
+            beside: tensors of whatever else is learned, by names of their own.
+            steps_beside: counts of steps of whatever else is learned.
+        """
         named = self.universal.tensors("universal")
         named |= {f"average.{name}": value for name, value in self.average.items()}
         for identity, learner in self.personal.items():
             named |= learner.tensors(f"personal.{identity}")
         named["generator"] = self.generator.get_state()
+        named |= beside or {}
         steps = {identity: learner.optimiser.steps for identity, learner in self.personal.items()}
         loop = {"iteration": self.iteration, "universal": self.universal.optimiser.steps, "personal": steps}
+        loop["beside"] = steps_beside or {}
         folder.save(self.iteration, named, {"loop": json.dumps(loop)})
 
-    def restore(self, folder: RunFolder) -> None:
-        """Go on from the newest checkpoint, where there is one."""
+    def restore(self, folder: RunFolder) -> tuple[dict[str, Tensor], dict[str, int]] | None:
+        """Go on from the newest checkpoint; its tensors and what `steps_beside` was. None where there is none."""
         found = folder.newest()
         if found is None:
-            return
+            return None
         tensors, metadata = found
         loop = json.loads(metadata["loop"])
         self.universal.restore("universal", tensors, loop["universal"])
@@ -137,3 +149,24 @@ class IdentityFree(Generic[UniversalT, PersonalT]):
             learner.restore(f"personal.{identity}", tensors, loop["personal"][identity])
         self.generator.set_state(tensors["generator"])
         self.iteration = loop["iteration"]
+        return tensors, loop["beside"]
+
+
+class RunningMeans:
+    """Means of a loss and its contrast since they were last taken."""
+
+    def __init__(self) -> None:
+        self._sums: npt.NDArray[np.float64] = np.zeros(3)
+
+    def add(self, loss: Tensor, contrast: Tensor) -> None:
+        """Both of one step."""
+        self._sums += [loss.item(), contrast.item(), 1.0]
+
+    def take(self, together: Together) -> dict[str, float]:
+        """Means over the steps and the processes."""
+        loss, contrast, count = self._sums
+        self._sums = np.zeros(3)
+        return {
+            "loss": round(together.mean(loss / count), 6),
+            "contrast": round(together.mean(contrast / count), 6),
+        }

@@ -62,7 +62,7 @@ def train_branch(
         if progress < schedule.densify_until:
             branch.statistics.add(drawn, size)
         branch.structure.step(branch.gaussians, structure_rates(schedule.position_rate, progress))
-        branch.motion.step(field_factor(progress))
+        branch.motion.step(schedule.field_rate * field_factor(progress))
         if branch.poses is not None:
             branch.poses.step(progress)
         branch.iteration += 1

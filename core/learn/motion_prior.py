@@ -12,17 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.avatar import FaceField, Motion
+from core.avatar import FaceField, Motion, MouthField
 from core.avatar.motion import translations
 from core.avatar.personal import PersonalFaceField, deformation
 from core.learn.contrast import negative_contrast
-from core.learn.identity_free import IdentityFree
+from core.learn.identity_free import IdentityFree, RunningMeans
 from core.learn.judging import LIPS, LOWER_LIP, UPPER_LIP
 from core.learn.motion_track import MotionTrack
 from core.learn.optimise import FieldAdamW
@@ -73,7 +71,7 @@ PERSONAL_FACTOR = 0.3
 SCRATCH = PriorSchedule(iterations=150, noise=0.6)
 """For a person's few seconds without any universal field, at full rates: a baseline of validation only."""
 
-FieldT = TypeVar("FieldT", bound=FaceField)
+FieldT = TypeVar("FieldT", bound=FaceField | MouthField)
 Watch = Callable[[FaceField], dict[str, float]]
 
 
@@ -110,7 +108,7 @@ def train_motion_prior(
     if folder is not None:
         state.restore(folder)
     draw = _Draw(tracks, people, vertices, schedule)
-    recent = _Mean()
+    recent = RunningMeans()
     while state.iteration < schedule.iterations:
         if context.is_cancelled():
             if folder is not None:
@@ -256,22 +254,3 @@ def _motion_loss(motion: Motion, batch: _Batch) -> Tensor:
     error = (moved - moved.mean(0)) - (batch.target - batch.target.mean(0))
     across = torch.einsum("bij,bnj->bni", batch.rotations, error)[..., :2] * MILLIMETRES
     return F.smooth_l1_loss(across, torch.zeros_like(across))
-
-
-class _Mean:
-    """Running means of both losses since they were last taken."""
-
-    def __init__(self) -> None:
-        self._sums: npt.NDArray[np.float64] = np.zeros(3)
-
-    def add(self, loss: Tensor, contrast: Tensor) -> None:
-        self._sums += [loss.item(), contrast.item(), 1.0]
-
-    def take(self, together: Together) -> dict[str, float]:
-        """Means over the steps and the processes."""
-        loss, contrast, count = self._sums
-        self._sums = np.zeros(3)
-        return {
-            "loss": round(together.mean(loss / count), 6),
-            "contrast": round(together.mean(contrast / count), 6),
-        }

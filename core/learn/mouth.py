@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.avatar import FaceField, Gaussians, MouthField, face_mouth_hook, hook_extremes
+from core.avatar import Gaussians, face_mouth_hook, hook_extremes
 from core.avatar.drawing import draw
 from core.avatar.motion import HOOK_RANK, HOOK_RANKS
 from core.clip.layout import Label
-from core.learn.branch import Branch
 from core.learn.losses import ALPHA_WEIGHT, MOTION_WEIGHT, coverage, reconstruction
+from core.learn.sitting import Field, Learning
 from core.learn.training_set import TrainingSet
 from core.splat import Rasterization
 
@@ -28,15 +28,21 @@ ANY_EVERY = 5
 class MouthLoss:
     """Picks a frame and compares the drawn mouth branch with it."""
 
-    def __init__(self, data: TrainingSet, face: Gaussians, face_field: FaceField, *, hooked: bool = True) -> None:
-        """`hooked`: the face's motion reaches the mouth; zeros where not."""
-        self._data = data
+    def __init__(self, data: TrainingSet, face: Gaussians, face_field: Field, *, hooked: bool = True) -> None:
+        """
+        Args:
+            data: the training frames.
+            face: the finished face branch.
+            face_field: how it moves.
+            hooked: the face's motion reaches the mouth; zeros where not.
+        """
+        self._data, self._face, self._face_field = data, face, face_field
         self._hooked = float(hooked)
         least = MINIMUM_AREA * (data.size / 512) ** 2
         self._open: list[int] = np.nonzero(data.mouth_area >= least)[0].tolist() or list(range(data.count))
-        self._hooks = _hooks(data, face, face_field)
+        self._extremes: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, branch: Branch[MouthField]) -> tuple[Tensor, Rasterization]:
+    def __call__(self, branch: Learning) -> tuple[Tensor, Rasterization]:
         """Loss and drawing of the branch's next frame."""
         data = self._data
         anything = branch.iteration % ANY_EVERY == 0
@@ -48,7 +54,7 @@ class MouthLoss:
         ring = torch.from_numpy(labels == Label.LIPS)
         target = torch.where(inside, pixels, background[:, None, None])
         rank = int(torch.randint(HOOK_RANK, HOOK_RANKS + 1, (1,), generator=branch.generator))
-        hook = face_mouth_hook(*self._hooks[index], rank) * self._hooked
+        hook = face_mouth_hook(*self._face_extremes(index), rank) * self._hooked
         motion = branch.field(branch.gaussians.means, data.windows[index], hook)
         drawn = draw(branch.gaussians, motion, data.poses[index], data.view(box), background)
         image = torch.where(ring, background[:, None, None], drawn.image)
@@ -59,13 +65,11 @@ class MouthLoss:
         )
         return loss, drawn
 
-
-@torch.no_grad()
-def _hooks(data: TrainingSet, face: Gaussians, field: FaceField) -> list[tuple[Tensor, Tensor]]:
-    """Extremes of the finished face branch's motion for every frame."""
-    features = field.features(face.means)
-    found = []
-    for windows, expression in zip(data.windows, data.expression, strict=True):
-        motion = field.move(features, *field.condition(windows, expression))
-        found.append(hook_extremes(motion, HOOK_RANKS))
-    return found
+    @torch.no_grad()
+    def _face_extremes(self, index: int) -> tuple[Tensor, Tensor]:
+        """Extremes of the face branch's motion in a frame, computed when they are first asked for."""
+        if index not in self._extremes:
+            data = self._data
+            motion = self._face_field(self._face.means, data.windows[index], data.expression[index])
+            self._extremes[index] = hook_extremes(motion, HOOK_RANKS)
+        return self._extremes[index]

@@ -26,6 +26,8 @@ class BranchSchedule:
     """Metres; larger Gaussians are removed."""
     position_rate: float = 3.2e-5
     """Metres a step at the start; decays a hundredfold (3DGS's 1.6e-4 times a scene extent of 0.1 m, doubled)."""
+    field_rate: float = 1.0
+    """Factor on the motion field's learning rates."""
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,15 @@ class Together:
 
     @torch.no_grad()
     def average_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replace every gradient by its mean over the processes; all end with the same bits."""
+        """Replace every gradient by its mean over the processes; all end with the same bits.
+
+        What wants no gradient stays out of it; it must be the same on all.
+        """
         if self.size == 1:
             return
         mine = [parameter for parameter in parameters if parameter.requires_grad]
+        if not mine:
+            return
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in mine]
         joint = torch.cat([gradient.flatten() for gradient in gradients]).to(self.device)
         dist.all_reduce(joint)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +20,34 @@ Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; sides are multiples of 4."""
 
 
+class Pictures(Protocol):
+    """T pictures: an array, or something that reads them from disk one by one (core.learn.filmed)."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+class Windows(Protocol):
+    """T frames' speech windows: a tensor, or something that cuts them out when they are asked for."""
+
+    def __getitem__(self, key: int, /) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """The learnable frames of one clip, in order."""
 
     camera: Camera
-    frames: npt.NDArray[np.uint8]
-    """[T, S, S, 3]"""
-    labels: npt.NDArray[np.uint8]
-    """[T, S, S]"""
+    frames: Pictures
+    """[T, S, S, 3] uint8."""
+    labels: Pictures
+    """[T, S, S] uint8, values of `Label`."""
     poses: Tensor
     """[T, 4, 4] head space -> camera space."""
-    windows: Tensor
+    windows: Windows
     """[T, 8, 16, 64] reduced speech."""
     expression: Tensor
     """[T, 6]"""
@@ -65,28 +83,44 @@ class TrainingSet:
 def training_set(clip: Clip) -> TrainingSet:
     """Everything the loops need of a clip, its invalid frames left out."""
     keep = np.nonzero(clip.valid)[0]
-    frames = np.asarray(clip.frames)[keep]
-    labels = np.asarray(clip.labels)[keep]
+    windows = speech_windows(
+        reduce_speech(clip.speech, clip.speech_features), clip.speech_zero, keep, clip.reference.lag_frames
+    )
+    heard = torch.from_numpy(np.ascontiguousarray(windows, dtype=np.float32))
+    return described(clip, keep, np.asarray(clip.frames)[keep], np.asarray(clip.labels)[keep], heard)
+
+
+def described(
+    clip: Clip, keep: npt.NDArray[np.int64], frames: Pictures, labels: Pictures, windows: Windows
+) -> TrainingSet:
+    """A clip's training set around its pictures and its speech; labels are looked at one by one.
+
+    Args:
+        clip: the clip.
+        keep: [T] its frames that are learned from.
+        frames: theirs.
+        labels: theirs.
+        windows: theirs.
+    """
     size = clip.size
     poses = torch.eye(4).repeat(len(keep), 1, 1)
     poses[:, :3, :3] = torch.from_numpy(clip.rotations[keep])
     poses[:, :3, 3] = torch.from_numpy(clip.translations[keep])
-    windows = speech_windows(
-        reduce_speech(clip.speech, clip.speech_features), clip.speech_zero, keep, clip.reference.lag_frames
-    )
     landmarks = clip.landmarks[keep][..., :2].astype(np.float64)
-    head = np.isin(labels, HEAD_LABELS)
+    seen = [
+        (mask_box(np.isin(mine, HEAD_LABELS), 6 * size // 512, size), (mine == Label.MOUTH).sum()) for mine in labels
+    ]
     return TrainingSet(
         camera=clip.camera,
         frames=frames,
         labels=labels,
         poses=poses,
-        windows=torch.from_numpy(np.ascontiguousarray(windows, dtype=np.float32)),
+        windows=windows,
         expression=torch.from_numpy(clip.expression[keep]),
-        head_boxes=[mask_box(mask, 6 * size // 512, size) for mask in head],
+        head_boxes=[box for box, _ in seen],
         lip_boxes=[lip_box(points[list(LIPS_OUTER)], 14 * size // 512, size) for points in landmarks],
         opening=mouth_opening(landmarks),
-        mouth_area=(labels == Label.MOUTH).sum((1, 2)),
+        mouth_area=np.array([area for _, area in seen], np.int64),
     )
 
 

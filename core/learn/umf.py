@@ -1,23 +1,28 @@
 """The universal motion field as a file: one safetensors, its card in the metadata. Knows no training.
 
-A name means a file that ships with the product (`base`); anything else is a path; `none` means from scratch.
+Tensors are called `face.*` and, where the file has a mouth field, `mouth.*`. A name means a file that ships with the
+product (`base`); anything else is a path; `none` means from scratch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
 
-from core.avatar import FaceField
+from core.avatar import FaceField, MouthField
 from core.clip.speech import REDUCED_DIMENSION, speech_encoder
 from core.errors import BundleError, UsageError
 from core.learn.tensor_file import read_tensors, write_tensors
 
-FORMAT = "1.0"
+FORMAT = "2.0"
+FACE_ALONE = "1"
+"""Major version of the files that hold a face field under bare names and nothing else."""
 SHIPPED = Path(__file__).parent / "umfs"
 NONE = "none"
 
@@ -33,8 +38,16 @@ class UmfCard:
     corpus: dict[str, float]
     """Seconds of footage by clip name."""
     iterations: int
+    """Of the regression."""
     project_version: str
     licence: str
+    mouth_hidden: int = 0
+    """0: the file has no mouth field, and a mouth is learned from scratch."""
+    photometric: dict[str, int] = field(default_factory=dict)
+    """Iterations by stage (`face`, `mouth`); a stage that left the universal field as it was counts none."""
+
+
+FieldT = TypeVar("FieldT", FaceField, MouthField)
 
 
 @dataclass(frozen=True)
@@ -48,12 +61,23 @@ class Umf:
 
     def face_field(self) -> FaceField:
         """The field behind a fresh motion aligner (whose start torch's seed decides)."""
-        field = FaceField(self.card.face_hidden, aligned=True)
-        state, _ = read_tensors(self.path)
-        missing = field.load_state_dict(state, strict=False)
+        return self._filled(FaceField(self.card.face_hidden, aligned=True), "face.")
+
+    def mouth_field(self) -> MouthField | None:
+        """The mouth's field; None where the file has none."""
+        if self.card.mouth_hidden == 0:
+            return None
+        return self._filled(MouthField(self.card.mouth_hidden), "mouth.")
+
+    def _filled(self, into: FieldT, prefix: str) -> FieldT:
+        tensors, _ = read_tensors(self.path)
+        if self.card.format_version.split(".")[0] == FACE_ALONE:
+            tensors = {f"face.{name}": value for name, value in tensors.items()}
+        state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        missing = into.load_state_dict(state, strict=False)
         if missing.unexpected_keys or any(not name.startswith("aligner.") for name in missing.missing_keys):
             raise BundleError("umf_damaged", f"The motion field '{self.name}' does not fit.", "Make or fetch it anew.")
-        return field
+        return into
 
 
 def learn_only(field: FaceField, *, aligner: bool) -> None:
@@ -62,9 +86,14 @@ def learn_only(field: FaceField, *, aligner: bool) -> None:
         parameter.requires_grad_(name.startswith("aligner.") == aligner)
 
 
-def write_umf(path: Path, field: FaceField, card: UmfCard) -> None:
-    """Write a field without an aligner; the file appears whole or not at all."""
-    write_tensors(path, field.state_dict(), {"card": json.dumps(asdict(card), sort_keys=True)})
+def write_umf(path: Path, face: FaceField, mouth: MouthField | None, card: UmfCard) -> None:
+    """Write the fields, without an aligner; the file appears whole or not at all."""
+    tensors = _named("face.", face) | ({} if mouth is None else _named("mouth.", mouth))
+    write_tensors(path, tensors, {"card": json.dumps(asdict(card), sort_keys=True)})
+
+
+def _named(prefix: str, module: nn.Module) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": value for name, value in module.state_dict().items()}
 
 
 def find_umf(name: str) -> Umf | None:
@@ -83,7 +112,7 @@ def find_umf(name: str) -> Umf | None:
         known = ", ".join([NONE, *shipped_umfs()])
         raise UsageError("umf_unknown", f"There is no motion field '{name}'.", f"Choose one of {known}, or a file.")
     card = _read_card(path)
-    if card.format_version.split(".")[0] != FORMAT.split(".")[0]:
+    if card.format_version.split(".")[0] not in (FACE_ALONE, FORMAT.split(".")[0]):
         raise BundleError(
             "umf_version_unknown",
             f"The motion field '{name}' has format {card.format_version}; this version reads {FORMAT}.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from core.avatar import FaceField, Motion, MouthField
-from core.avatar.personal import PersonalFaceField, deformation
+from core.avatar.personal import PersonalFaceField, PersonalMouthField, deformation
 
 POINTS = torch.rand(50, 3, generator=torch.Generator().manual_seed(0)) * 0.2 - 0.1
 WINDOWS = torch.randn(8, 16, 64, generator=torch.Generator().manual_seed(1))
@@ -18,12 +18,20 @@ def parts(motion: Motion) -> list[torch.Tensor]:
 
 
 def test_without_a_personal_field_the_deformation_is_the_universal_one() -> None:
-    motion = FaceField()(POINTS, WINDOWS, EXPRESSION)
-    assert deformation(motion, None) is motion
+    for motion in (FaceField()(POINTS, WINDOWS, EXPRESSION), MouthField()(POINTS, WINDOWS, HOOK)):
+        assert deformation(motion, None) is motion
 
 
 def test_a_fresh_personal_field_hardly_moves_anything() -> None:
     assert PersonalFaceField()(POINTS, WINDOWS, EXPRESSION).translation.abs().max() < 1e-5  # metres
+    assert PersonalMouthField()(POINTS, WINDOWS, HOOK).translation.abs().max() < 2e-4  # speech passes no gate there
+
+
+def test_the_mouths_deformation_is_the_sum_of_both_fields() -> None:
+    one, other = MouthField()(POINTS, WINDOWS, HOOK), PersonalMouthField()(POINTS, WINDOWS, HOOK)
+    total = deformation(one, other)
+    assert torch.equal(total.translation, one.translation + other.translation)
+    assert total.rotation is None and total.scale is None
 
 
 def test_the_deformation_is_the_sum_of_both_fields() -> None:
@@ -42,3 +50,4 @@ def test_a_part_that_only_one_field_has_stays() -> None:
 
 def test_the_personal_field_is_smaller_than_the_universal_one() -> None:
     assert PersonalFaceField().layers[0].shape[0] == 32 < FaceField().layers[0].shape[0]
+    assert PersonalMouthField().layers[0].shape[0] == 16 < MouthField().layers[0].shape[0]

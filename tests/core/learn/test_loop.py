@@ -56,14 +56,15 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     straight.mkdir()
     cut.mkdir()
     whole = face_start()
-    train_branch(whole, SCHEDULE, tiny.size, FaceLoss(tiny), straight, "face", StageContext())
+    train_branch(whole, SCHEDULE, tiny.size, FaceLoss(tiny, poses=whole.poses), straight, "face", StageContext())
     with pytest.raises(CancelledError):
         context = StageContext(is_cancelled=stop_after(33))
-        train_branch(face_start(), SCHEDULE, tiny.size, FaceLoss(tiny), cut, "face", context)
+        stopped = face_start()
+        train_branch(stopped, SCHEDULE, tiny.size, FaceLoss(tiny, poses=stopped.poses), cut, "face", context)
     resumed = face_start()
     seen: list[float] = []
     context = StageContext(on_progress=lambda _, fraction: seen.append(fraction))
-    train_branch(resumed, SCHEDULE, tiny.size, FaceLoss(tiny), cut, "face", context)
+    train_branch(resumed, SCHEDULE, tiny.size, FaceLoss(tiny, poses=resumed.poses), cut, "face", context)
     assert seen[0] > 0.5  # it went on from iteration 33, not from zero
     for name, value in whole.gaussians.tensors().items():
         assert torch.equal(value, resumed.gaussians.tensors()[name]), name

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from core.errors import UsageError
+from core.learn.photometric import PhotometricSchedule
 from core.learn.pretraining import pretrain
 from core.learn.umf import find_umf
 from core.pipeline import PretrainOptions, pretrain_stage
 from core.progress import StageContext
+from core.sample import Sample
+from tests.core.learn.made_films import made_clip
 from tests.core.learn.made_tracks import made_corpus
 from tests.core.learn.test_motion_prior import SHORT
 
@@ -35,6 +40,35 @@ def test_a_run_leaves_field_card_curves_and_reports(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         pretrain(corpus, output, tmp_path / "run", TINY, 1, StageContext())  # another seed
     assert caught.value.code == "workdir_of_another_run"
+
+
+def test_with_pictures_it_leaves_a_mouth_field_everyones_portrait_and_rates(sample: Sample, tmp_path: Path) -> None:
+    corpus, run, output = made_corpus(tmp_path, 2), tmp_path / "run", tmp_path / "both.safetensors"
+    for name in ("p0", "p1"):
+        made_clip(sample, run / "pictures" / name)
+    pictures = PhotometricSchedule(face=4, mouth=6, surface_points=200, shell_points=50, mouth_points=60)
+    stages: set[str] = set()
+    context = StageContext(on_progress=lambda stage, _: stages.add(stage))
+    report = pretrain(corpus, output, run, TINY, 0, context, photometric=pictures)
+    assert stages == {"corpus", "pictures", "prior", "face", "mouth"}
+    rates = report["iterations_per_s"]
+    assert isinstance(rates, dict) and set(rates) == {"prior", "face", "mouth"} and all(rates.values())
+    umf = find_umf(str(output))
+    assert umf is not None and umf.card.photometric == {"face": 0, "mouth": 6}  # the face was only watched
+    assert umf.mouth_field() is not None
+    landmarks_only = tmp_path / "face.safetensors"
+    pretrain(corpus, landmarks_only, made_run(tmp_path, run), TINY, 0, StageContext())
+    alone = find_umf(str(landmarks_only))
+    assert alone is not None and alone.mouth_field() is None
+    assert torch.equal(alone.face_field().grid.table, umf.face_field().grid.table)
+    assert sorted(path.name for path in (run / "portraits").iterdir()) == ["p0.png", "p1.png"]
+    assert "iterations_per_s" in (run / "curves-mouth.svg").read_text()
+
+
+def made_run(root: Path, other: Path) -> Path:
+    """A work folder with the tracks of another."""
+    shutil.copytree(other / "tracks", root / "again" / "tracks")
+    return root / "again"
 
 
 def test_the_platforms_two_stages_make_the_same_field_as_one_run(tmp_path: Path) -> None:

@@ -20,10 +20,36 @@ from core.learn.run_folder import RunFolder
 from core.learn.tensor_file import read_tensors
 from core.learn.together import ALONE, Together
 from core.progress import StageContext
+from core.sample import Sample
 from tests.core.learn.made_tracks import made_track
 from tests.core.learn.test_motion_prior import SHORT, VERTICES
 
 SCHEDULE = replace(SHORT, iterations=40, checkpoint_every=20)
+
+PICTURES_OF_ONE_OF_TWO = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from core.learn.photometric import train_photometric
+from core.learn.run_folder import RunFolder
+from core.learn.tensor_file import write_tensors
+from core.learn.together import joined
+from core.progress import StageContext
+from core.sample import Sample
+from tests.core.learn.made_films import made_films
+from tests.core.learn.test_photometric import TINY, face_field
+torch.set_num_threads(1)
+folder, sample = Path(sys.argv[1]), Sample.at(Path(sys.argv[2]))
+with joined() as together:
+    mine = together.share(["a", "b"])
+    films = made_films(sample, folder / f"films{together.rank}", {name: slice(0, 40) for name in mine})
+    runs = RunFolder(folder / "face", together), RunFolder(folder / "mouth", together)
+    short = replace(TINY, face=6, mouth=8)
+    seen = train_photometric(films, face_field(), short, 0, StageContext(), runs, None, together)
+    fields = torch.nn.ModuleDict({"face": seen.face, "mouth": seen.mouth})
+    write_tensors(folder / f"{together.rank}.safetensors", fields.state_dict(), {"people": ",".join(mine)})
+"""
 
 ONE_OF_TWO = """
 import sys
@@ -47,16 +73,32 @@ with joined() as together:
 """
 
 
-def test_two_processes_end_with_one_universal_field_as_good_as_one_processs(tmp_path: Path) -> None:
+def run_two(script: str, *words: str) -> None:
+    """The script in two processes that find each other, as `torchrun` starts them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = []
     for rank in range(2):
         variables = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        command = [sys.executable, "-c", ONE_OF_TWO, str(tmp_path)]
+        command = [sys.executable, "-c", script, *words]
         started.append(subprocess.Popen(command, cwd=Path(__file__).parents[3], env={**os.environ, **variables}))
     assert [process.wait(timeout=300) for process in started] == [0, 0]
+
+
+def test_two_processes_learn_the_same_universal_fields_from_pictures_of_different_people(
+    sample: Sample, tmp_path: Path
+) -> None:
+    run_two(PICTURES_OF_ONE_OF_TWO, str(tmp_path), str(sample.folder))
+    (first, one), (second, other) = (read_tensors(tmp_path / f"{rank}.safetensors") for rank in range(2))
+    assert (one["people"], other["people"]) == ("a", "b")
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+    assert any(name.startswith("mouth.") for name in first)
+
+
+def test_two_processes_end_with_one_universal_field_as_good_as_one_processs(tmp_path: Path) -> None:
+    run_two(ONE_OF_TWO, str(tmp_path))
     (first, one), (second, other) = (read_tensors(tmp_path / f"{rank}.safetensors") for rank in range(2))
     assert (one["people"], other["people"]) == ("p0,p2", "p1,p3")
     for name, value in first.items():
@@ -84,6 +126,10 @@ def test_gradients_become_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(first.grad, torch.tensor([6.0, 12.0]))
     assert second.grad is not None and second.grad.item() == 15
     assert frozen.grad is None
+
+
+def test_where_nothing_learns_nothing_travels() -> None:
+    Together(0, 2).average_gradients([torch.zeros(1)])  # there is no second process: a collective would raise
 
 
 def test_alone_nothing_is_exchanged() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.avatar import FaceField
+from core.avatar import FaceField, MouthField
 from core.errors import BundleError, UsageError
-from core.learn.umf import UmfCard, find_umf, learn_only, shipped_umfs, write_umf
+from core.learn.umf import FORMAT, UmfCard, find_umf, learn_only, shipped_umfs, write_umf
 
-CARD = UmfCard("1.0", "whisper-tiny.en-encoder-2s", 64, 64, {"a": 1.0}, 10, "0", "Apache-2.0")
+CARD = UmfCard(FORMAT, "whisper-tiny.en-encoder-2s", 64, 64, {"a": 1.0}, 10, "0", "Apache-2.0")
 
 
 def code_of(name: str) -> str:
@@ -52,11 +52,36 @@ def test_only_the_aligner_learns_where_the_field_is_frozen() -> None:
 
 def test_a_written_field_is_read_back_by_path(tmp_path: Path) -> None:
     field, path = FaceField(), tmp_path / "mine.safetensors"
-    write_umf(path, field, CARD)
+    write_umf(path, field, None, CARD)
     found = find_umf(str(path))
     assert found is not None and (found.name, found.card) == ("mine", CARD)
     again = found.face_field()
     assert torch.equal(again.grid.table, field.grid.table)
+
+
+def test_a_mouth_field_is_read_back_and_absent_where_the_file_has_none(tmp_path: Path) -> None:
+    face, mouth, path = FaceField(), MouthField(), tmp_path / "both.safetensors"
+    write_umf(path, face, mouth, dataclasses.replace(CARD, mouth_hidden=32, photometric={"face": 0, "mouth": 9}))
+    found = find_umf(str(path))
+    assert found is not None and found.card.photometric == {"face": 0, "mouth": 9}
+    again = found.mouth_field()
+    assert again is not None
+    for name, value in mouth.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    assert torch.equal(found.face_field().grid.table, face.grid.table)
+    write_umf(path, face, None, CARD)
+    alone = find_umf(str(path))
+    assert alone is not None and alone.mouth_field() is None
+
+
+def test_a_field_that_lacks_what_its_card_promises_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "poor.safetensors"
+    write_umf(path, FaceField(), None, dataclasses.replace(CARD, mouth_hidden=32))
+    found = find_umf(str(path))
+    assert found is not None
+    with pytest.raises(BundleError) as caught:
+        found.mouth_field()
+    assert caught.value.code == "umf_damaged"
 
 
 def test_none_means_from_scratch() -> None:
@@ -69,15 +94,15 @@ def test_refusals(tmp_path: Path) -> None:
     junk.write_bytes(b"no field at all")
     assert code_of(str(junk)) == "umf_damaged"
     for change, code in (
-        ({"format_version": "2.0"}, "umf_version_unknown"),
+        ({"format_version": "3.0"}, "umf_version_unknown"),
         ({"speech_features": "deepspeech"}, "umf_of_other_speech"),
     ):
         path = tmp_path / f"{code}.safetensors"
-        write_umf(path, FaceField(), dataclasses.replace(CARD, **change))
+        write_umf(path, FaceField(), None, dataclasses.replace(CARD, **change))
         assert code_of(str(path)) == code
 
 
 def test_a_newer_minor_version_loads(tmp_path: Path) -> None:
     path = tmp_path / "newer.safetensors"
-    write_umf(path, FaceField(), dataclasses.replace(CARD, format_version="1.7"))
+    write_umf(path, FaceField(), None, dataclasses.replace(CARD, format_version=f"{FORMAT.split('.')[0]}.7"))
     assert find_umf(str(path)) is not None
