@@ -104,9 +104,13 @@ class IdentityFree(Generic[UniversalT, PersonalT]):
                 self.average[name].lerp_(value, 1 - decay)
 
     def partners(self, identity: str, count: int) -> list[str]:
-        """Up to `count` other people of this process, drawn without replacement."""
+        """Up to `count` other people of this process, drawn without replacement.
+
+        The iteration alone decides: a run with contrast then learns from the same frames as one without, and what
+        they differ in is the contrast.
+        """
         others = [other for other in self.personal if other != identity]
-        order = torch.randperm(len(others), generator=self.generator).tolist()
+        order = torch.randperm(len(others), generator=torch.Generator().manual_seed(self.iteration)).tolist()
         return [others[index] for index in order[:count]]
 
     def averaged(self) -> UniversalT:

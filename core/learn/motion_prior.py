@@ -57,7 +57,7 @@ class PriorSchedule:
     """Whether everyone has a field of their own (equation 5)."""
     personal_rate: float = 1.0
     """Factor on its learning rates. The paper's fifth is for runs a hundred times as long."""
-    contrast: float = 1.0
+    contrast: float = 0.1
     """Weight of the negative contrast (equations 6-7), of motions in millimetres; 0 leaves it out."""
     partners: int = 1
     """Other people drawn a step for it; the sum over all of them is estimated from them."""

@@ -57,7 +57,7 @@ class PhotometricSchedule:
     """Factor on the universal mouth field's."""
     personal_rate: float = 1.0
     """Factor on everyone's own fields'."""
-    contrast: float = 1.0
+    contrast: float = 0.1
     """Weight of the negative contrast, of motions in millimetres."""
     partners: int = 1
     """Other people drawn a step for it; the sum over all of them is estimated from them."""
