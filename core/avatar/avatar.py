@@ -32,7 +32,6 @@ class Avatar:
             "face_hidden": str(self.face_field.layers[0].shape[0]),
             "face_aligned": str(int(self.face_field.aligner is not None)),
             "mouth_hidden": str(self.mouth_field.layers[0].shape[0]),
-            "mouth_aligned": str(int(self.mouth_field.aligner is not None)),
         }
 
     @staticmethod
@@ -43,7 +42,7 @@ class Avatar:
             KeyError, RuntimeError: names or shapes that don't fit (the bundle reader turns them into its own error).
         """
         face_field = FaceField(int(metadata["face_hidden"]), aligned=metadata["face_aligned"] == "1")
-        mouth_field = MouthField(int(metadata["mouth_hidden"]), aligned=metadata.get("mouth_aligned") == "1")
+        mouth_field = MouthField(int(metadata["mouth_hidden"]))
         face = load_branch("face", tensors, face_field)
         mouth = load_branch("mouth", tensors, mouth_field)
         face_field.requires_grad_(False)

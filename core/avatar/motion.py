@@ -127,10 +127,8 @@ def translations(outputs: Tensor, features: FaceFeatures) -> Tensor:
 class MouthField(nn.Module):
     """Motion of the mouth's interior: translation only, driven by speech and the face-mouth hook (facts sheet, 2.4)."""
 
-    def __init__(self, hidden: int = 32, *, aligned: bool = False) -> None:
-        """`aligned`: query a universal field through this person's motion aligner, of which the offset alone acts."""
+    def __init__(self, hidden: int = 32) -> None:
         super().__init__()
-        self.aligner = MotionAligner(16) if aligned else None
         self.grid = Triplane(64, 57.6)
         self.speech = SpeechEncoder()
         width = FEATURES + SPEECH_CODE + HOOK
@@ -147,9 +145,7 @@ class MouthField(nn.Module):
         self.scaler[0][:, -HOOK:] = 0
 
     def features(self, points: Tensor) -> Tensor:
-        """[N, 3] metres -> [N, 36] grid features at the (aligned) points; the mouth has no region attention."""
-        if self.aligner is not None:
-            points = points + self.aligner(points)[0]
+        """[N, 3] metres -> [N, 36] grid features; the mouth has no region attention."""
         features: Tensor = self.grid(points)
         return features
 
