@@ -21,8 +21,6 @@ from core.errors import BundleError, UsageError
 from core.learn.tensor_file import read_tensors, write_tensors
 
 FORMAT = "2.0"
-FACE_ALONE = "1"
-"""Major version of the files that hold a face field under bare names and nothing else."""
 SHIPPED = Path(__file__).parent / "umfs"
 NONE = "none"
 
@@ -71,8 +69,6 @@ class Umf:
 
     def _filled(self, into: FieldT, prefix: str) -> FieldT:
         tensors, _ = read_tensors(self.path)
-        if self.card.format_version.split(".")[0] == FACE_ALONE:
-            tensors = {f"face.{name}": value for name, value in tensors.items()}
         state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
         missing = into.load_state_dict(state, strict=False)
         if missing.unexpected_keys or any(not name.startswith("aligner.") for name in missing.missing_keys):
@@ -112,7 +108,7 @@ def find_umf(name: str) -> Umf | None:
         known = ", ".join([NONE, *shipped_umfs()])
         raise UsageError("umf_unknown", f"There is no motion field '{name}'.", f"Choose one of {known}, or a file.")
     card = _read_card(path)
-    if card.format_version.split(".")[0] not in (FACE_ALONE, FORMAT.split(".")[0]):
+    if card.format_version.split(".")[0] != FORMAT.split(".")[0]:
         raise BundleError(
             "umf_version_unknown",
             f"The motion field '{name}' has format {card.format_version}; this version reads {FORMAT}.",
