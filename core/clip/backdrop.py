@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d, median_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter1d, median_filter
 
 from core.clip.layout import HEAD_LABELS, Label
 
@@ -21,6 +21,8 @@ _HALO = 9
 """Around the head, hair and background mix in the recording: there the plate is taken."""
 _NECK_GROWTH = 60
 _CLOTH_GROWTH = 8
+_CLOTH_TAPER = 24
+"""Over so many columns at either end of the jaw cloth grows less and less: there it would stand up beside the face."""
 _DARKENING = 0.99
 """A pixel row further up under the chin is this much darker (the official code: 0.98)."""
 _MIXED_ROWS = 3
@@ -88,7 +90,7 @@ def _growth(
         here = weight * group[None, :, None]
         blurred, total = _spread((sampled * here).sum(0), _SPREAD * unit), _spread(here.sum(0), _SPREAD * unit)
         colour = np.where(group[:, None], blurred / np.maximum(total, 1e-6), colour)
-    height = _heights(top, is_neck & under, unit) * under
+    height = _heights(top, is_neck & under, under, unit)
     up = (top[None] - columns[:, None]).astype(np.float32)
     share = np.clip((height[None] - up) / (4 * unit), 0, 1) * np.clip(
         (up + _MIXED_ROWS * unit) / (2 * unit) + 0.5, 0, 1
@@ -103,9 +105,13 @@ def _growth(
     return np.asarray(share, np.float32), np.asarray(softened, np.float32)
 
 
-def _heights(top: npt.NDArray[np.intp], neck: npt.NDArray[np.bool_], unit: float) -> Floats:
-    """How far each column grows: the neck's up to an even line, so that a column that starts high sends up no spike."""
-    height = np.full(len(top), _CLOTH_GROWTH * unit, np.float32)
+def _heights(
+    top: npt.NDArray[np.intp], neck: npt.NDArray[np.bool_], under: npt.NDArray[np.bool_], unit: float
+) -> Floats:
+    """How far each column under the head grows: the neck's up to an even line, so that a column that starts high sends
+    up no spike; cloth a little, and at the ends of the jaw not at all."""
+    inwards = np.asarray(distance_transform_edt(np.pad(under, 1)))[1:-1]
+    height = (_CLOTH_GROWTH * unit * np.clip((inwards - 1) / (_CLOTH_TAPER * unit), 0, 1)).astype(np.float32)
     if neck.any():
         even = median_filter(top[neck], max(3, round(_EVEN_COLUMNS * unit) | 1), mode="reflect")
         height[neck] = np.maximum(top[neck] - even + _NECK_GROWTH * unit, 0)

@@ -130,3 +130,19 @@ def test_scaling_keeps_labels_whole() -> None:
     assert set(np.unique(scaled_labels(labels, 100))) <= set(np.unique(labels))
     assert scaled_picture(picture, 128).shape == (128, 128, 3)
     assert abs(scaled_picture(picture, 128).mean() - picture.mean()) < 1
+
+
+def test_cloth_grows_under_the_jaw_and_does_not_stand_up_beside_it() -> None:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    wall = np.full((SIDE, SIDE, 3), (90, 120, 60), np.uint8)
+    labels = np.zeros((SIDE, SIDE), np.uint8)
+    labels[(y > 190) & (np.abs(x - 128) < 100)] = Label.TORSO
+    labels[(y <= 190) & (y > 60) & (np.abs(x - 128) < 60)] = Label.SKIN
+    picture = np.where((labels == Label.TORSO)[..., None], CLOTH, wall).astype(np.uint8)
+    picture[labels == Label.SKIN] = SKIN
+    behind = backdrop(picture, labels, wall).astype(int)
+    like_cloth = np.abs(behind - CLOTH).sum(-1) < np.abs(behind - wall.astype(int)).sum(-1)
+    grown = like_cloth[:190].sum(0)
+    assert grown[118:138].min() >= 1
+    assert grown[66:72].max() == 0
+    assert grown[184:190].max() == 0
