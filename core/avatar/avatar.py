@@ -18,12 +18,15 @@ class Avatar:
     face_field: FaceField
     mouth: Gaussians
     mouth_field: MouthField
+    rest: Tensor | None = None
+    """[8, 16, 64] speech windows at which this mouth is shut: what it hears in silence. None: silence as it sounds."""
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Named contiguous tensors: `face.means`, `face_field.grid.table`, ..."""
         return {
             **branch_tensors("face", self.face, self.face_field),
             **branch_tensors("mouth", self.mouth, self.mouth_field),
+            **({} if self.rest is None else {"rest": self.rest.contiguous()}),
         }
 
     def metadata(self) -> dict[str, str]:
@@ -47,7 +50,7 @@ class Avatar:
         mouth = load_branch("mouth", tensors, mouth_field)
         face_field.requires_grad_(False)
         mouth_field.requires_grad_(False)
-        return Avatar(face.frozen(), face_field, mouth.frozen(), mouth_field)
+        return Avatar(face.frozen(), face_field, mouth.frozen(), mouth_field, tensors.get("rest"))
 
 
 def branch_tensors(name: str, gaussians: Gaussians, field: nn.Module) -> dict[str, Tensor]:

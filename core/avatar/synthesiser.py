@@ -36,6 +36,11 @@ class Synthesiser:
         self._mouth = StillMouth(avatar.mouth_field, avatar.mouth.means)
         self._face_reach, self._mouth_reach = _reach(avatar.face), _reach(avatar.mouth)
 
+    @property
+    def rest(self) -> npt.NDArray[np.float32] | None:
+        """[8, 16, 64] what the avatar hears in silence; None: silence as it sounds."""
+        return None if self.avatar.rest is None else self.avatar.rest.numpy()
+
     def motions(self, windows: Tensor, expression: Tensor) -> tuple[Motion, Motion]:
         """Motion of the face and of the mouth branch for one frame's speech windows [8, 16, 64] and expression [6]."""
         face_speech, mouth_speech = self._speech.codes(windows)

@@ -18,7 +18,6 @@ from core.clip.backdrop import backdrop
 from core.clip.lag import heard_around, shipped_predictor
 from core.clip.landmarks import Landmarker, mouth_opening
 from core.clip.layout import FPS, Clip
-from core.clip.voice import frame_voice, voice_gate
 from core.evaluate.motion import correlation
 from core.evaluate.pictures import Box, cut, face_box, psnr
 from core.media.audio import check_speech_level, decode_audio
@@ -97,7 +96,7 @@ def measure_driven(bundle: Bundle, clip: Clip, speech: Path, context: StageConte
     context.report("speech", 1.0)
     seen = ~np.isnan(opening)
     predicted = shipped_predictor()(heard_around(heard.features, heard.zero, frames, 0))
-    silent = judged_silence(frame_voice(voice_gate(samples), frames)) & seen
+    silent = judged_silence(heard.voice) & seen
     agreement = correlation(opening[seen], predicted[seen])
     return {
         "speech": speech.name,
@@ -114,11 +113,12 @@ def measure_driven(bundle: Bundle, clip: Clip, speech: Path, context: StageConte
 
 
 def _driven(bundle: Bundle, clip: Clip, order: npt.NDArray[np.integer], heard: DrivingSpeech) -> Iterator[Frame]:
+    synthesiser = open_synthesiser(bundle, clip.size)
     return synthesise(
-        open_synthesiser(bundle, clip.size),
+        synthesiser,
         Motion(clip.rotations, clip.translations, clip.expression),
         order,
-        heard.windows,
+        lambda number: heard.windows(number, synthesiser.rest),
         lambda index: backdrop(clip.frames[index], clip.labels[index], clip.plate),
         Stopwatch(),
     )

@@ -31,6 +31,7 @@ from core.learn.mouth import MouthLoss
 from core.learn.patches import PatchLoss
 from core.learn.pose_refinement import PoseRefinement, refined
 from core.learn.profiles import WHOLE, Method, Profile
+from core.learn.rest import closed_windows
 from core.learn.tensor_file import read_tensors, write_tensors
 from core.learn.training_set import TrainingSet, training_set
 from core.learn.umf import Umf, learn_only
@@ -181,7 +182,8 @@ def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageCont
     avatar = Avatar(face, face_field, mouth, mouth_field)
     perceptual = _patches(profile, method, data)
     fused = fuse(avatar, data, backdrops, profile.fuse_iterations, perceptual, seed, context)
-    write_tensors(work.avatar, fused.to_tensors(), fused.metadata())
+    resting = replace(fused, rest=closed_windows(face_field, data))
+    write_tensors(work.avatar, resting.to_tensors(), resting.metadata())
 
 
 def load_avatar(path: Path) -> Avatar:

@@ -167,4 +167,4 @@ def _backdrop(size: int) -> Frame:
 
 def _speech(frames: int) -> DrivingSpeech:
     features: npt.NDArray[np.float32] = np.random.default_rng(0).normal(size=(2 * frames + 100, 64)).astype(np.float32)
-    return DrivingSpeech(features, 50, frames)
+    return DrivingSpeech(features, 50, frames, np.ones(frames, np.float32))

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from core.clip.speech import encode_speech, reduce_speech, speech_windows
-from core.clip.voice import voice_gate
+from core.clip.voice import frame_voice, voice_gate
 from core.media.audio import check_speech_level, decode_audio
 from core.render.driving import SAMPLE_RATE, fade_to_silence, frame_count
 
@@ -34,16 +34,28 @@ class DrivingSpeech:
     """Index in `features` of time 0."""
     frames: int
     """Frames that cover the speech."""
+    voice: npt.NDArray[np.float32]
+    """[frames] how much each counts as speech, 0..1."""
 
-    def windows(self, frame: int) -> npt.NDArray[np.float32]:
-        """[8, 16, 64] around one frame; frames past the end hear silence."""
-        return np.asarray(speech_windows(self.features, self.zero, np.array([frame]))[0], np.float32)
+    def windows(self, frame: int, rest: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
+        """[8, 16, 64] around one frame; frames past the end hear silence.
+
+        Args:
+            frame: from 0.
+            rest: [8, 16, 64] what the avatar hears instead where nobody speaks; None: silence as it sounds.
+        """
+        heard = np.asarray(speech_windows(self.features, self.zero, np.array([frame]))[0], np.float32)
+        if rest is None:
+            return heard
+        share = self.voice[frame] if frame < len(self.voice) else np.float32(0)
+        return np.asarray(share * heard + (1 - share) * rest, np.float32)
 
     def save(self, path: Path) -> None:
         """Write a file that appears in one piece."""
         partial = path.with_name(path.name + ".partial")
         told = {"zero": str(self.zero), "frames": str(self.frames)}
-        save_file({"features": np.ascontiguousarray(self.features)}, partial, metadata=told)
+        arrays = {"features": np.ascontiguousarray(self.features), "voice": np.ascontiguousarray(self.voice)}
+        save_file(arrays, partial, metadata=told)
         partial.replace(path)
 
     @classmethod
@@ -51,7 +63,8 @@ class DrivingSpeech:
         """What `save` wrote."""
         with safe_open(path, framework="numpy") as file:
             told = file.metadata()
-            return cls(file.get_tensor("features"), int(told["zero"]), int(told["frames"]))
+            features, voice = file.get_tensor("features"), file.get_tensor("voice")
+            return cls(features, int(told["zero"]), int(told["frames"]), voice)
 
 
 def hear(audio: Path) -> DrivingSpeech:
@@ -77,4 +90,6 @@ def prepare_speech(samples: npt.NDArray[np.float32]) -> DrivingSpeech:
     features = reduce_speech(encode_speech(padded))
     silence = np.concatenate([features[_QUIET_STEPS], features[len(features) - _PADDING_STEPS :][_QUIET_STEPS]]).mean(0)
     gate = voice_gate(padded)[: len(features)]
-    return DrivingSpeech(fade_to_silence(features, gate, silence), _PADDING_STEPS, frame_count(len(samples)))
+    frames = frame_count(len(samples))
+    voice = frame_voice(gate[_PADDING_STEPS:], np.arange(frames))
+    return DrivingSpeech(fade_to_silence(features, gate, silence), _PADDING_STEPS, frames, voice)

@@ -54,12 +54,12 @@ class Scene:
 
     def frames(self, speech: DrivingSpeech, first: int, last: int, stopwatch: Stopwatch) -> Iterator[Frame]:
         """Frames `first` <= f < `last` of the speech, [S, S, 3] sRGB, labelled."""
-        tracks = self.portrait.tracks
+        tracks, rest = self.portrait.tracks, self.synthesiser.rest
         made = synthesise(
             self.synthesiser,
             Motion(tracks.rotations, tracks.translations, tracks.expression),
             ping_pong(last, self.portrait.count)[first:],
-            lambda number: speech.windows(first + number),
+            lambda number: speech.windows(first + number, rest),
             backdrops(self.portrait, self.side, self.chosen),
             stopwatch,
         )

@@ -17,7 +17,7 @@ from core.media.decode import decode_frames
 from core.media.probe import probe, probe_picture
 from core.progress import StageContext
 from core.render import render_speech
-from core.render.hearing import prepare_speech
+from core.render.hearing import DrivingSpeech, prepare_speech
 from tests.core.render.conftest import RATE, write_speech
 
 
@@ -130,3 +130,20 @@ def test_silence_sounds_like_silence_to_the_avatar(speech: Path) -> None:
     np.testing.assert_allclose(late[1], late[2], atol=1e-6)
     assert np.abs(prepared.windows(12) - late[0]).mean() > 0.1
     assert prepared.windows(0).shape == (8, 16, 64)
+
+
+def test_an_avatar_hears_its_own_rest_where_nobody_speaks(tmp_path: Path) -> None:
+    t = np.arange(RATE) / RATE
+    voice = (0.3 * np.sin(2 * np.pi * 150 * t)).astype(np.float32)
+    prepared = prepare_speech(np.concatenate([voice, np.zeros(2 * RATE, np.float32)]))
+    rest = np.full((8, 16, 64), 7, np.float32)
+    np.testing.assert_array_equal(prepared.windows(12, rest), prepared.windows(12))
+    for frame in (45, 70, 500):
+        np.testing.assert_array_equal(prepared.windows(frame, rest), rest)
+    [edge, *_] = [frame for frame in range(20, 45) if 0 < prepared.voice[frame] < 1]
+    share = prepared.voice[edge]
+    expected = share * prepared.windows(edge) + (1 - share) * rest
+    np.testing.assert_allclose(prepared.windows(edge, rest), expected, atol=1e-5)
+    prepared.save(tmp_path / "speech.safetensors")
+    again = DrivingSpeech.load(tmp_path / "speech.safetensors")
+    np.testing.assert_array_equal(again.windows(edge, rest), prepared.windows(edge, rest))
