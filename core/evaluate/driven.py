@@ -97,7 +97,8 @@ def measure_driven(bundle: Bundle, clip: Clip, speech: Path, context: StageConte
     seen = ~np.isnan(opening)
     predicted = shipped_predictor()(heard_around(heard.features, heard.zero, frames, 0))
     silent = judged_silence(heard.voice) & seen
-    agreement = correlation(opening[seen], predicted[seen])
+    spoken = seen & (heard.voice > 0)
+    agreement = correlation(opening[spoken], predicted[spoken])
     return {
         "speech": speech.name,
         "frames": heard.frames,
