@@ -10,13 +10,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from core.avatar import Avatar, Gaussians
+from core.avatar.encoding import SPEECH_DIM
+from core.avatar.still_speech import STEPS, WINDOWS
 from core.bundle.splat_file import SplatCloud, splat_ply
 from core.errors import BundleError
 
 MAX_HEADER_BYTES = 2**20
 MAX_GAUSSIANS = 500_000
-WINDOWS_SHAPE = (8, 16, 64)
-"""Of a frame's speech windows."""
 MAX_WIDTH = 4096
 """Of a field's layers, as the metadata names them: the reader allocates them before it fills them."""
 
@@ -38,7 +38,9 @@ def parse_avatar(data: bytes) -> Avatar:
         avatar = Avatar.from_tensors(tensors, _metadata(data))
         _check_shapes(avatar.face, least=1)
         _check_shapes(avatar.mouth, least=0)
-        if avatar.rest is not None and (avatar.rest.shape != WINDOWS_SHAPE or avatar.rest.dtype != torch.float32):
+        if avatar.rest is not None and (
+            avatar.rest.shape != (WINDOWS, STEPS, SPEECH_DIM) or avatar.rest.dtype != torch.float32
+        ):
             raise ValueError("no usable rest")
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, struct.error, RecursionError):
         raise _damaged("can't be read") from None

@@ -6,12 +6,9 @@ that was cut off goes on. Knows no terminal.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from core.clip.layout import Clip
 from core.errors import UsageError
 from core.evaluate.protocol import measure
 from core.learn.adaptation import WorkFolder, learn_face, learn_fuse, learn_mouth, load_avatar
+from core.learn.kept_rows import read_rows, run_waiting
 from core.learn.profiles import WHOLE, Method, profile
 from core.learn.umf import NONE, find_umf
 from core.progress import StageContext
@@ -80,10 +78,8 @@ class Row:
     jitter_ratio: float | None
 
 
-FIGURES = (
-    "psnr_a", "psnr_f", "lpips_a", "lpips_f", "ssim_f", "lmd_px", "mouth_open_corr", "mouth_open_sd_ratio",
-    "av_lag_frames", "identity_distance", "seam_ratio", "jitter_ratio",
-)  # fmt: skip
+_WHAT = ("variant", "person", "seed", "seconds")
+FIGURES = tuple(field.name for field in fields(Row) if field.name not in _WHAT)
 
 
 @dataclass(frozen=True)
@@ -100,11 +96,18 @@ class _Job:
         return self.variant.name, self.person, self.seed, self.seconds
 
     @property
-    def clips(self) -> Path:
-        return self.folder / self.person
+    def learned(self) -> Path:
+        return _learned(self.folder / self.person, self.seconds)
 
-    def clip(self) -> Path:
-        return self.clips / f"first-{self.seconds:g}s"
+
+def _learned(clips: Path, seconds: float) -> Path:
+    """Where the part that is learned from lies, among a person's clips."""
+    return clips / f"first-{seconds:g}s"
+
+
+def _tested(learned: Path) -> Path:
+    """Where its test lies."""
+    return learned.with_name(f"{learned.name}-test")
 
 
 def variants(names: Sequence[str], umf: str, others: dict[str, str]) -> list[Variant]:
@@ -160,7 +163,8 @@ def ablate(
     """
     size = profile(profile_name).size
     folder.mkdir(parents=True, exist_ok=True)
-    rows = _read(folder / "rows.jsonl")
+    kept = folder / "rows.jsonl"
+    rows = read_rows(kept, Row)
     done = {(row.variant, row.person, row.seed, row.seconds) for row in rows}
     jobs = [
         _Job(variant, video.stem, seed, length, profile_name, folder)
@@ -173,19 +177,7 @@ def ablate(
     for video in videos:
         lengths = {job.seconds for job in waiting if job.person == video.stem}
         _prepare(video, folder / video.stem, lengths, size, whole_tracking, context)
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        started = [pool.submit(_run, job) for job in waiting]
-        for number, future in enumerate(as_completed(started)):
-            context.report("ablation", (len(jobs) - len(waiting) + number) / len(jobs))
-            if context.is_cancelled():
-                pool.shutdown(cancel_futures=True)
-                context.check()
-            row = future.result()
-            rows.append(row)
-            with (folder / "rows.jsonl").open("a") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
-    context.report("ablation", 1.0)
-    return rows
+    return rows + run_waiting(_rows, waiting, len(jobs) - len(waiting), kept, processes, context, "ablation")
 
 
 def _prepare(
@@ -196,21 +188,25 @@ def _prepare(
     if whole_tracking and seconds:
         shared = _built(video, clips / "whole", ClipOptions(size=size, seconds=None), context).reference
     for length in sorted(seconds):
-        part = clips / f"first-{length:g}s"
+        part = _learned(clips, length)
         learned = _built(video, part, ClipOptions(size=size, seconds=length, reference=shared), context)
         tested = ClipOptions(size=size, last_frames=TEST_FRAMES, reference=learned.reference)
-        _built(video, part.with_name(f"{part.name}-test"), tested, context)
+        _built(video, _tested(part), tested, context)
 
 
 def _built(video: Path, folder: Path, wanted: ClipOptions, context: StageContext) -> Clip:
     return Clip.load(folder) if (folder / "clip.json").exists() else build_clip(video, folder, wanted, context)
 
 
+def _rows(job: _Job) -> list[Row]:
+    return [_run(job)]
+
+
 def _run(job: _Job) -> Row:
-    work = WorkFolder(job.clips / f"{job.variant.name}-{job.seconds:g}s-{job.seed}")
+    work = WorkFolder(job.folder / job.person / f"{job.variant.name}-{job.seconds:g}s-{job.seed}")
     shutil.rmtree(work.root, ignore_errors=True)
     work.root.mkdir(parents=True)
-    work.clip.symlink_to(job.clip().resolve())
+    work.clip.symlink_to(job.learned.resolve())
     chosen, umf, context = profile(job.profile), find_umf(job.variant.umf), StageContext()
     with single_torch_thread():
         learn_face(work, chosen, umf, job.seed, context, job.variant.method)
@@ -219,29 +215,22 @@ def _run(job: _Job) -> Row:
         bundle = work.root.with_suffix(".likeness")
         used = NONE if umf is None else UmfReference(umf.name, umf.sha256)
         package_avatar(bundle, load_avatar(work.avatar), Clip.load(work.clip), job.profile, used, context)
-        test = Clip.load(job.clip().with_name(f"{job.clip().name}-test"))
+        test = Clip.load(_tested(job.learned))
         figures = measure(read_bundle(bundle), test, work.root.with_suffix(".mp4"), context)
     shutil.rmtree(work.root)
     return _row(job, figures)
 
 
 def _row(job: _Job, figures: dict[str, Any]) -> Row:
-    return Row(
-        variant=job.variant.name,
-        person=job.person,
-        seed=job.seed,
-        seconds=job.seconds,
-        psnr_a=figures["psnr"]["A"],
-        psnr_f=figures["psnr"]["F"],
-        lpips_a=figures["lpips"]["A"],
-        lpips_f=figures["lpips"]["F"],
-        ssim_f=figures["ssim"]["F"],
-        **{name: figures[name] for name in FIGURES[5:]},
-    )
-
-
-def _read(path: Path) -> list[Row]:
-    return [Row(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+    pictures = {
+        "psnr_a": figures["psnr"]["A"],
+        "psnr_f": figures["psnr"]["F"],
+        "lpips_a": figures["lpips"]["A"],
+        "lpips_f": figures["lpips"]["F"],
+        "ssim_f": figures["ssim"]["F"],
+    }
+    rest = {name: figures[name] for name in FIGURES if name not in pictures}
+    return Row(job.variant.name, job.person, job.seed, job.seconds, **pictures, **rest)
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+MILLIMETRES = 1e3
+"""Motions are contrasted in millimetres: in metres their products vanish beside any loss."""
+
 
 def negative_contrast(own: Tensor, partners: Sequence[Tensor]) -> Tensor:
     """Sum over the partners of the mean over points of max(0, own . partner).

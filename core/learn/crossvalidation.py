@@ -8,11 +8,8 @@ with the same person's speech from another moment.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +21,7 @@ from core.clip.canonical import canonical_face
 from core.errors import UsageError
 from core.learn.corpus import Corpus, CorpusClip
 from core.learn.judging import judge
+from core.learn.kept_rows import read_rows, run_waiting
 from core.learn.motion_prior import SCRATCH, PriorSchedule, awake, personalise, train_motion_prior
 from core.learn.motion_track import MotionTrack
 from core.progress import StageContext
@@ -103,22 +101,12 @@ def crossvalidate(
         UsageError: `corpus_too_small`: nobody can be left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = _read(folder / "rows.jsonl")
+    kept = folder / "rows.jsonl"
+    rows = read_rows(kept, Row)
     done = {(row.variant, row.fold, row.seed) for row in rows}
     jobs = list(_jobs(corpus, outside, schedule, leave_out, seeds))
     waiting = [job for job in jobs if job.key not in done]
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        started = {pool.submit(_run, job): job for job in waiting}
-        for number, future in enumerate(as_completed(started)):
-            context.report("validation", (len(jobs) - len(waiting) + number) / len(jobs))
-            if context.is_cancelled():
-                pool.shutdown(cancel_futures=True)
-                context.check()
-            rows += future.result()
-            with (folder / "rows.jsonl").open("a") as file:
-                file.writelines(json.dumps(asdict(row)) + "\n" for row in future.result())
-    context.report("validation", 1.0)
-    return rows
+    return rows + run_waiting(_run, waiting, len(jobs) - len(waiting), kept, processes, context, "validation")
 
 
 def folds(corpus: Corpus, leave_out: int) -> list[list[str]]:
@@ -200,10 +188,6 @@ def _judge(job: _Job, clip: CorpusClip, field: FaceField, vertices: Tensor) -> R
         adapted_wrong=round(judge(adapted, seen, wrong, vertices).opening_correlation, 4),
         adapted_lmd=round(after.lmd_px, 4),
     )  # fmt: skip
-
-
-def _read(path: Path) -> list[Row]:
-    return [Row(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 FIGURES = ("zero_shot", "zero_shot_wrong", "zero_shot_lmd", "adapted", "adapted_wrong", "adapted_lmd")

@@ -19,7 +19,7 @@ from torch import Tensor
 from core.avatar import FaceField, Motion, MouthField
 from core.avatar.motion import translations
 from core.avatar.personal import PersonalFaceField, deformation
-from core.learn.contrast import negative_contrast
+from core.learn.contrast import MILLIMETRES, negative_contrast
 from core.learn.identity_free import IdentityFree, RunningMeans
 from core.learn.judging import LIPS, LOWER_LIP, UPPER_LIP
 from core.learn.motion_track import MotionTrack
@@ -33,7 +33,6 @@ GRID_START = 1e-2
 steps pass before it leaves zero (docs/learning.md)."""
 LOG_EVERY = 25
 WATCH_EVERY = 250
-MILLIMETRES = 1e3
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from core.avatar import Gaussians, Motion
 from core.avatar.personal import deformation
-from core.learn.contrast import negative_contrast
+from core.learn.contrast import MILLIMETRES, negative_contrast
 from core.learn.optimise import GaussianAdam
 from core.splat import Rasterization
 
 Field = Callable[[Tensor, Tensor, Tensor], Motion]
 """Points [N, 3], speech windows [8, 16, 64] and expression [6] (face) or hook [3] (mouth) -> motion."""
-MILLIMETRES = 1e3
 CONTRAST_APART = 4
 """Others are asked at every fourth point only: a structure's points come in no order, so these are a fair sample."""
 
