@@ -32,6 +32,7 @@ from core.learn.patches import PatchLoss
 from core.learn.pose_refinement import PoseRefinement, refined
 from core.learn.profiles import WHOLE, Method, Profile
 from core.learn.rest import closed_windows
+from core.learn.sitting import Field
 from core.learn.tensor_file import read_tensors, write_tensors
 from core.learn.training_set import TrainingSet, training_set
 from core.learn.umf import Umf, learn_only
@@ -161,9 +162,16 @@ def learn_mouth(
         field.unhook()
     branch = Branch.start(start, field, seed)
     schedule = profile.mouth if universal is None else replace(profile.mouth, field_rate=UNIVERSAL_MOUTH_RATE)
-    loss = MouthLoss(data, face, face_field, hooked=method.hook)
+    loss = MouthLoss(data, face, _held(face_field, face.means), hooked=method.hook)
     train_branch(branch, schedule, data.size, loss, work.root, "mouth", context)
     write_tensors(work.mouth, branch_tensors("mouth", branch.gaussians, branch.field))
+
+
+@torch.no_grad()
+def _held(field: FaceField, points: Tensor) -> Field:
+    """How a finished face moves: what it knows of its points whatever is said is computed once."""
+    features = field.features(points)
+    return lambda _, windows, expression: field.move(features, *field.condition(windows, expression))
 
 
 def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageContext, method: Method = WHOLE) -> None:
