@@ -21,6 +21,8 @@ LEVELS = 12
 SPEECH_DIM = 64
 """Numbers a speech step has after the fixed projection (core.clip.reduce_speech)."""
 SPEECH_CODE = 32
+LEAK = 0.02
+"""Slope of the speech network's ReLUs below zero."""
 FEATURES = 3 * LEVELS
 """Width of the tri-plane's output."""
 
@@ -54,20 +56,34 @@ class SpeechEncoder(nn.Module):
         steps = (SPEECH_CODE, 16, 8, 4, 2, 1)
         self.attention = nn.ModuleList(nn.Conv1d(a, b, 3, padding=1) for a, b in pairwise(steps))
         self.attention_out = nn.Linear(8, 8)
+        for layer in (*self.convolutions, self.hidden, self.code):
+            _keep_size(cast(nn.Conv1d | nn.Linear, layer))
 
     def forward(self, windows: Tensor) -> Tensor:
         """[B, 8, 16, 64] -> [B, 32]."""
         batch = windows.shape[0]
         x = windows.reshape(batch * 8, 16, SPEECH_DIM)
         for convolution in self.convolutions:
-            x = F.leaky_relu(_convolve(x, convolution), 0.02)
-        codes = self.code(F.leaky_relu(self.hidden(x[:, 0]), 0.02)).view(batch, 8, SPEECH_CODE)
+            x = F.leaky_relu(_convolve(x, convolution), LEAK)
+        codes = self.code(F.leaky_relu(self.hidden(x[:, 0]), LEAK)).view(batch, 8, SPEECH_CODE)
         y = codes
         for convolution in self.attention:
-            y = F.leaky_relu(_convolve(y, convolution), 0.02)
+            y = F.leaky_relu(_convolve(y, convolution), LEAK)
         weights = torch.softmax(self.attention_out(y.view(batch, 8)), dim=1)
         code: Tensor = (weights[:, None] @ codes)[:, 0]
         return code
+
+
+@torch.no_grad()
+def _keep_size(layer: nn.Conv1d | nn.Linear) -> None:
+    """Start a layer so that what goes in comes out as large (He et al. 2015).
+
+    From torch's own start six layers leave a five-hundredth of what differs between frames, beside a constant: whether
+    a field ever hears speech then hangs on the draw.
+    """
+    nn.init.kaiming_normal_(layer.weight, a=LEAK)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def _convolve(x: Tensor, module: nn.Module) -> Tensor:

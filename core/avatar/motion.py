@@ -133,6 +133,8 @@ class MouthField(nn.Module):
         self.speech = SpeechEncoder()
         width = FEATURES + SPEECH_CODE + HOOK
         self.layers = nn.ParameterList([weight(width, hidden), weight(hidden, hidden), weight(hidden, 3)])
+        with torch.no_grad():
+            self.layers[-1].mul_(0.1)  # no gate holds speech back here as the face's do: what is untrained lies still
         self.scaler = nn.ParameterList([weight(FEATURES + HOOK, 16), weight(16, 16), weight(16, 1)])
         self.register_buffer("metres", METRES * torch.tensor([0.2, 1.0, 0.2]), persistent=False)
 

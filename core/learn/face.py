@@ -51,7 +51,7 @@ class FaceLoss:
         self._poses = poses
         self._perceptual = perceptual
         self._perceptual_from = perceptual_from
-        self._labels = (*FACE_LABELS, Label.MOUTH) if mouth else FACE_LABELS
+        self._belongs = np.isin(np.arange(256), (*FACE_LABELS, Label.MOUTH) if mouth else FACE_LABELS)
         widest = np.argsort(data.opening)[-max(1, data.count // 4) :]
         self._wide: list[int] = widest.tolist()
 
@@ -63,8 +63,9 @@ class FaceLoss:
         background = torch.rand(3, generator=branch.generator)
         box = data.head_boxes[index]
         pixels, labels = data.crop(index, box)
-        inside = torch.from_numpy(np.isin(labels, self._labels))
-        target = torch.where(inside, pixels, background[:, None, None])
+        inside = torch.from_numpy(np.take(self._belongs, labels))
+        covered = inside.float()
+        target = torch.lerp(background[:, None, None], pixels, covered)
         motion = branch.field(branch.gaussians.means, data.windows[index], data.expression[index])
         shown = motion
         if self._poses is not None and branch.iteration >= POSES_FROM:
@@ -72,7 +73,7 @@ class FaceLoss:
         drawn = draw(branch.gaussians, shown, data.poses[index], data.view(box), background)
         loss = (
             reconstruction(drawn.image, target)
-            + ALPHA_WEIGHT * coverage(drawn.alpha, inside.float())
+            + ALPHA_WEIGHT * coverage(drawn.alpha, covered)
             + MOTION_WEIGHT * motion.magnitude()
         )
         perceived = branch.iteration >= self._perceptual_from and branch.iteration % PERCEPTUAL_EVERY == 0

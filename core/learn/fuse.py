@@ -18,7 +18,7 @@ from core.learn.contribution import painted_pixels, without_invisible
 from core.learn.losses import reconstruction
 from core.learn.optimise import RATES, GaussianAdam
 from core.learn.patches import PatchLoss
-from core.learn.training_set import TrainingSet
+from core.learn.training_set import TrainingSet, as_picture
 from core.progress import StageContext
 
 RATES_FUSE = {"opacities": 1e-2, "colors": RATES["colors"]}
@@ -110,8 +110,7 @@ def _picture(
     box = left, top, right, bottom = data.head_boxes[index]
     view, pose = data.view(box), data.poses[index]
     target, _ = data.crop(index, box)
-    behind = torch.from_numpy(np.ascontiguousarray(backdrops[index, top:bottom, left:right]))
-    backdrop = behind.permute(2, 0, 1).to(torch.float32).div_(255)
+    backdrop = as_picture(backdrops[index, top:bottom, left:right])
     drawn_face = draw(face, moved.face, pose, view, None)
     drawn_mouth = draw(mouth, moved.mouth, pose, view, None)
     return compose(drawn_face, drawn_mouth, backdrop, data.size), target

@@ -1,6 +1,6 @@
 """The fields of one branch while many people are learned: one universal, one for each person (paper, section 3.2).
 
-A step learns from one person: the universal field and that person's own move, nobody else's does. The universal field
+A step learns from some people: the universal field and their own move, nobody else's does. The universal field
 is also averaged over its steps; the average is what pre-training gives. Knows no data and no losses.
 """
 
@@ -91,13 +91,16 @@ class IdentityFree(Generic[UniversalT, PersonalT]):
         generator = torch.Generator().manual_seed(seed + 1_000_003 * together.rank)
         return IdentityFree(Learner(shared), own, average, generator, together)
 
-    def step(self, identity: str, factor: float, personal_factor: float) -> None:
-        """Follow the gradients of a loss on one person, at so many times the usual rates for either field."""
+    def step(self, identities: list[str], factor: float, personal_factor: float) -> None:
+        """Follow the gradients of a loss on some people, at so many times the usual rates for either field."""
         self.together.average_gradients(self.universal.field.parameters())
         self.universal.optimiser.step(factor)
-        if identity in self.personal:
-            self.personal[identity].optimiser.step(personal_factor)
+        for identity in identities:
+            if identity in self.personal:
+                self.personal[identity].optimiser.step(personal_factor)
         self.iteration += 1
+        if not self.universal.optimiser.groups:
+            return  # frozen: its average is itself
         decay = min(AVERAGING, self.iteration / (self.iteration + 10))
         with torch.no_grad():
             for name, value in self.universal.field.state_dict().items():

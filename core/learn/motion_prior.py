@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -40,8 +42,10 @@ class PriorSchedule:
     """Hyper-parameters of the regression."""
 
     iterations: int = 1500
-    frames: int = 16
-    """Frames of one clip a step."""
+    people: int = 4
+    """People a step, where there are so many: one at a time, what a run draws decides what it ends as."""
+    frames: int = 8
+    """Frames of each a step, of one clip."""
     points: int = 64
     """Mesh vertices a step, lips and chin preferred."""
     lip_weight: float = 6.0
@@ -63,11 +67,11 @@ class PriorSchedule:
     checkpoint_every: int = 250
 
 
-PERSONAL = PriorSchedule(iterations=60, points=160, noise=0.6)
+PERSONAL = PriorSchedule(iterations=60, people=1, frames=16, points=160, noise=0.6)
 PERSONAL_FACTOR = 0.3
 """Schedule, and factor on the learning rates, of the bend toward one person."""
 
-SCRATCH = PriorSchedule(iterations=150, noise=0.6)
+SCRATCH = PriorSchedule(iterations=150, people=1, frames=16, noise=0.6)
 """For a person's few seconds without any universal field, at full rates: a baseline of validation only."""
 
 FieldT = TypeVar("FieldT", bound=FaceField | MouthField)
@@ -114,10 +118,10 @@ def train_motion_prior(
                 state.save(folder)
             context.check()
         factor = _prior_factor(state.iteration / schedule.iterations)
-        identity, batch = draw(state.generator)
-        loss, contrast = _losses(state, identity, batch, schedule)
+        batch = draw(state.generator)
+        loss, contrast = _losses(state, batch, schedule)
         (loss + schedule.contrast * contrast).backward()  # type: ignore[no-untyped-call]
-        state.step(identity, factor, schedule.personal_rate * factor)
+        state.step([part.identity for part in batch.parts], factor, schedule.personal_rate * factor)
         recent.add(loss, contrast)
         if state.iteration % LOG_EVERY == 0 or state.iteration == schedule.iterations:
             context.report("prior", state.iteration / schedule.iterations)
@@ -156,8 +160,9 @@ def personalise(
     draw = _Draw([track], [track.identity], vertices, schedule)
     for _ in range(schedule.iterations):
         context.check()
-        _, batch = draw(generator)
-        _motion_loss(_motion(field, batch), batch).backward()  # type: ignore[no-untyped-call]
+        batch = draw(generator)
+        [part] = batch.parts
+        _motion_loss(_motion(field, batch.points, part.windows, part.expression), part).backward()  # type: ignore[no-untyped-call]
         optimiser.step(factor)
 
 
@@ -180,11 +185,10 @@ def _without_untrained(field: FaceField) -> FaceField:
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """B frames of one clip at N points."""
+class _Part:
+    """B frames of one person's clip."""
 
-    points: Tensor
-    """[N, 3]"""
+    identity: str
     windows: Tensor
     """[B, 8, 16, 64]"""
     expression: Tensor
@@ -193,6 +197,15 @@ class _Batch:
     """[B, N, 3] metres."""
     rotations: Tensor
     """[B, 3, 3]"""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The same N points of several people."""
+
+    points: Tensor
+    """[N, 3]"""
+    parts: list[_Part]
 
 
 class _Draw:
@@ -208,48 +221,68 @@ class _Draw:
         self._preference = torch.ones(len(vertices))
         self._preference[sorted({*LIPS.tolist(), *UPPER_LIP, *LOWER_LIP})] = schedule.lip_weight
 
-    def __call__(self, generator: torch.Generator) -> tuple[str, _Batch]:
+    def __call__(self, generator: torch.Generator) -> _Batch:
         schedule = self._schedule
-        person = int(torch.multinomial(self._footage, 1, generator=generator))
+        count = min(schedule.people, len(self._people))
+        people = torch.multinomial(self._footage, count, generator=generator).tolist()
+        chosen = torch.multinomial(self._preference, schedule.points, generator=generator)
+        points = self._vertices[chosen] + schedule.jitter * torch.randn(len(chosen), 3, generator=generator)
+        return _Batch(points, [self._part(person, chosen.numpy(), generator) for person in people])
+
+    def _part(self, person: int, chosen: npt.NDArray[np.int64], generator: torch.Generator) -> _Part:
+        schedule = self._schedule
         clip = int(torch.multinomial(self._lengths[person], 1, generator=generator))
         track = self._tracks[person][clip]
         frames = torch.randint(track.count, (schedule.frames,), generator=generator).numpy()
-        chosen = torch.multinomial(self._preference, schedule.points, generator=generator)
-        points = self._vertices[chosen] + schedule.jitter * torch.randn(len(chosen), 3, generator=generator)
         shift = int(torch.randint(-schedule.shift, schedule.shift + 1, (1,), generator=generator))
         windows = track.heard(frames, shift)
         windows = windows + schedule.noise * torch.randn(windows.shape, generator=generator)
-        target = track.moved(frames, chosen.numpy())
-        return self._people[person], _Batch(points, windows, track.expressed(frames), target, track.turned(frames))
+        return _Part(
+            self._people[person], windows, track.expressed(frames), track.moved(frames, chosen), track.turned(frames)
+        )
 
 
 def _losses(
-    state: IdentityFree[FaceField, PersonalFaceField], identity: str, batch: _Batch, schedule: PriorSchedule
+    state: IdentityFree[FaceField, PersonalFaceField], batch: _Batch, schedule: PriorSchedule
 ) -> tuple[Tensor, Tensor]:
-    """The regression's loss, and the contrast of this person's own field with others'."""
-    universal, contrast = _motion(state.universal.field, batch), torch.zeros(())
-    if identity not in state.personal:
-        return _motion_loss(universal, batch), contrast
-    own = _motion(state.personal[identity].field, batch)
-    partners = state.partners(identity, schedule.partners) if schedule.contrast else []
-    if partners:
-        with torch.no_grad():
-            others = [MILLIMETRES * _motion(state.personal[name].field, batch).translation for name in partners]
-        share = (len(state.personal) - 1) / len(partners)
-        contrast = share * negative_contrast(MILLIMETRES * own.translation, others)
-    return _motion_loss(deformation(universal, own), batch), contrast
+    """The regression's loss, and the contrast of everyone's own field with others': means over the step's people."""
+    loss = contrast = torch.zeros(())
+    windows = torch.cat([part.windows for part in batch.parts])
+    expression = torch.cat([part.expression for part in batch.parts])
+    moved = _motion(state.universal.field, batch.points, windows, expression).translation
+    for part, translation in zip(batch.parts, moved.chunk(len(batch.parts)), strict=True):
+        own = None
+        if part.identity in state.personal:
+            own = _motion(state.personal[part.identity].field, batch.points, part.windows, part.expression)
+            contrast = contrast + _contrast(state, own, batch.points, part, schedule)
+        loss = loss + _motion_loss(deformation(Motion(translation), own), part)
+    return loss / len(batch.parts), contrast / len(batch.parts)
 
 
-def _motion(field: FaceField, batch: _Batch) -> Motion:
+def _contrast(
+    state: IdentityFree[FaceField, PersonalFaceField], own: Motion, points: Tensor, part: _Part, schedule: PriorSchedule
+) -> Tensor:
+    """Of one person's own motion with all others', estimated from the partners that are drawn."""
+    partners = state.partners(part.identity, schedule.partners) if schedule.contrast else []
+    if not partners:
+        return torch.zeros(())
+    with torch.no_grad():
+        fields = [state.personal[name].field for name in partners]
+        others = [MILLIMETRES * _motion(f, points, part.windows, part.expression).translation for f in fields]
+    share = (len(state.personal) - 1) / len(partners)
+    return share * negative_contrast(MILLIMETRES * own.translation, others)
+
+
+def _motion(field: FaceField, points: Tensor, windows: Tensor, expression: Tensor) -> Motion:
     """Translations [B * N, 3], frame by frame."""
-    features = field.features(batch.points)
-    outputs = field.outputs(features, *field.conditions(batch.windows, batch.expression))
+    features = field.features(points)
+    outputs = field.outputs(features, *field.conditions(windows, expression))
     return Motion(translations(outputs, features))
 
 
-def _motion_loss(motion: Motion, batch: _Batch) -> Tensor:
-    """Smooth L1 in millimetres, across the line of sight, of motions about the batch's mean."""
-    moved = motion.translation.view(batch.target.shape)
-    error = (moved - moved.mean(0)) - (batch.target - batch.target.mean(0))
-    across = torch.einsum("bij,bnj->bni", batch.rotations, error)[..., :2] * MILLIMETRES
+def _motion_loss(motion: Motion, part: _Part) -> Tensor:
+    """Smooth L1 in millimetres, across the line of sight, of motions about the part's mean."""
+    moved = motion.translation.view(part.target.shape)
+    error = (moved - moved.mean(0)) - (part.target - part.target.mean(0))
+    across = torch.einsum("bij,bnj->bni", part.rotations, error)[..., :2] * MILLIMETRES
     return F.smooth_l1_loss(across, torch.zeros_like(across))

@@ -93,16 +93,21 @@ class FieldAdamW:
         moments = zip(self.first, self.second, strict=True)
         for group in self.groups:
             rate = group.rate * factor
-            for parameter in group.parameters:
-                first, second = next(moments)
-                gradient = parameter.grad
+            state = [(parameter, *next(moments)) for parameter in group.parameters]
+            moved = [(*one, one[0].grad) for one in state if one[0].grad is not None]
+            if not moved:
+                continue
+            parameters, first, second, gradients = (list(column) for column in zip(*moved, strict=True))
+            torch._foreach_mul_(parameters, 1 - rate * group.decay)
+            torch._foreach_lerp_(first, gradients, 1 - FIELD_BETAS[0])
+            torch._foreach_mul_(second, FIELD_BETAS[1])
+            torch._foreach_addcmul_(second, gradients, gradients, value=1 - FIELD_BETAS[1])
+            size = torch._foreach_div(second, bias2)
+            torch._foreach_sqrt_(size)
+            torch._foreach_add_(size, FIELD_EPSILON)
+            torch._foreach_addcdiv_(parameters, first, size, value=-rate / bias1)
+            for parameter in parameters:
                 parameter.grad = None
-                if gradient is None:
-                    continue
-                parameter.mul_(1 - rate * group.decay)
-                first.lerp_(gradient, 1 - FIELD_BETAS[0])
-                second.mul_(FIELD_BETAS[1]).addcmul_(gradient, gradient, value=1 - FIELD_BETAS[1])
-                parameter.addcdiv_(first, (second / bias2).sqrt_().add_(FIELD_EPSILON), value=-rate / bias1)
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,11 @@ class PhotometricSchedule:
     """Iterations of the faces; 0 leaves them as they start, hooks then come from the universal field alone."""
     mouth: int = 3000
     """Iterations of the mouths; 0 for no universal mouth field."""
-    surface_points: int = 2500
+    surface_points: int = 2000
     """Gaussians of a face on the mesh."""
-    shell_points: int = 1500
+    shell_points: int = 1200
     """Gaussians of a face on the head's shell."""
-    mouth_points: int = 1200
+    mouth_points: int = 1000
     warm_up: float = 0.2
     """Fraction of a stage in which the structures alone learn."""
     face_rate: float = 0.0
@@ -61,6 +61,8 @@ class PhotometricSchedule:
     """Weight of the negative contrast, of motions in millimetres."""
     partners: int = 1
     """Other people drawn a step for it; the sum over all of them is estimated from them."""
+    contrast_every: int = 2
+    """Steps from one with the contrast to the next, which then counts for all of them."""
     position_rate: float = 3.2e-5
     """Metres a step at the start, as in an adaptation."""
     colour_rate: float = 5e-3
@@ -111,19 +113,20 @@ class Stage(Generic[UniversalT, PersonalT]):
         name = self.draw()
         sitting = self.sittings[name]
         who = sitting.identity
-        partners = state.partners(who, schedule.partners) if schedule.contrast else []
+        contrasted = schedule.contrast and state.iteration % schedule.contrast_every == 0
+        partners = state.partners(who, schedule.partners) if contrasted else []
         fields = TwoFields(
             state.universal.field, state.personal[who].field, tuple(state.personal[other].field for other in partners)
         )
         sitting.field = fields
         loss, _ = self.losses[name](sitting)
-        share = (len(state.personal) - 1) / max(1, len(partners))
+        share = schedule.contrast_every * (len(state.personal) - 1) / max(1, len(partners))
         contrast = share * fields.contrast
         (loss + schedule.contrast * contrast).backward()  # type: ignore[no-untyped-call]
         progress = state.iteration / self.iterations
         factor = field_factor(progress) if progress >= schedule.warm_up else 0.0
         sitting.step({**structure_rates(schedule.position_rate, progress), "colors": schedule.colour_rate})
-        state.step(who, self.universal_rate * factor, schedule.personal_rate * factor)
+        state.step([who], self.universal_rate * factor, schedule.personal_rate * factor)
         return loss.detach(), contrast.detach()
 
     def save(self, folder: RunFolder) -> None:

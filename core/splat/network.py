@@ -29,7 +29,7 @@ def mlp(x: Tensor, weights: Sequence[Tensor], *, backend: str | None = None) -> 
         backend: `native`, `torch`, or None for the best there is.
 
     Returns:
-        [N, O]. Gradients flow to `x` and to every weight.
+        [N, O]. Gradients flow to `x` and to every weight; a frozen weight's is not computed.
 
     Raises:
         TypeError, ValueError: a wrong dtype, shapes that don't chain, or NaN or infinity (which a ReLU would hide).
@@ -98,8 +98,8 @@ def _fusable(x: Tensor, weights: Sequence[Tensor]) -> bool:
     return len(weights) in (2, 3) and hidden_fits and all(1 <= width <= MAX_WIDTH for width in outer)
 
 
-def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+def _pointers(tensors: Sequence[Tensor | None]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*(None if tensor is None else tensor.data_ptr() for tensor in tensors))
 
 
 class _NativeMlp(torch.autograd.Function):
@@ -132,7 +132,8 @@ class _NativeMlp(torch.autograd.Function):
         x, *rest = ctx.saved_tensors
         layers, hidden = rest[:count], rest[count:]
         gradient = gradient.contiguous()
-        weight_gradients = [torch.empty_like(layer) for layer in layers]
+        wanted = ctx.needs_input_grad[2:]
+        weight_gradients = [torch.empty_like(w) if needed else None for w, needed in zip(layers, wanted, strict=True)]
         input_gradient = torch.empty_like(x) if ctx.needs_input_grad[1] else None
         status = ctx.library.call(
             "mlp_backward",

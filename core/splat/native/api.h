@@ -94,7 +94,8 @@ LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t layers, cons
 /// The same without anything kept for a backward pass; `added` [count, widths[1]] is added before the first ReLU.
 LIKENESS_EXPORT int32_t likeness_mlp_infer(int32_t count, int32_t layers, const int32_t* widths, const float* input,
                                            const float* added, const float* const* weights, float* output);
-/// weight_gradients: `layers` pointers to [out, in]; input_gradient [count, in] or null. All are overwritten.
+/// weight_gradients: `layers` pointers to [out, in], null where a layer is frozen; input_gradient [count, in] or null. All
+/// are overwritten.
 LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, const int32_t* widths, const float* input,
                                               const float* const* weights, const float* const* hidden,
                                               const float* output_gradient, float* const* weight_gradients,

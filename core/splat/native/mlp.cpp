@@ -210,7 +210,7 @@ LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, con
             for (int l = last; l >= 0; l--) {
                 const int k = widths[l], m = padded(widths[l + 1]);
                 const float* x = (l ? hidden[l - 1] : input) + begin * k;
-                accumulate(rows, k, m, x, k, g, own + offset[l]);
+                if (weight_gradients[l]) accumulate(rows, k, m, x, k, g, own + offset[l]);
                 if (l) {
                     const int stride = padded(k);
                     if (stride != k) std::fill_n(next, static_cast<size_t>(rows) * stride, 0.0f);
@@ -224,6 +224,7 @@ LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, con
         }
     });
     for (int l = 0; l < layers; l++) {
+        if (!weight_gradients[l]) continue;
         const int k = widths[l], m = widths[l + 1], stride = padded(m);
         for (int j = 0; j < m; j++)
             for (int i = 0; i < k; i++) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from core.avatar import Avatar, FaceField, Gaussians, Motion, MouthField, face_mouth_hook, hook_extremes
+from core.avatar.encoding import SpeechEncoder
 
 
 def points(count: int = 50) -> torch.Tensor:
@@ -65,3 +66,12 @@ def test_activations_are_those_of_the_start() -> None:
     cloud = Gaussians.at(points(5), torch.rand(5, 3), torch.full((5,), 0.004), 0.3)
     assert torch.allclose(cloud.sigma(), torch.full((5, 3), 0.004), rtol=1e-4)
     assert torch.allclose(cloud.opacity(), torch.full((5,), 0.3))
+
+
+def test_an_untrained_speech_network_already_tells_frames_apart() -> None:
+    speech = torch.randn(200, 8, 16, 64, generator=torch.Generator().manual_seed(2))
+    for seed in range(3):
+        torch.manual_seed(seed)
+        codes = SpeechEncoder()(speech)
+        assert codes.std(0).mean() > 0.1  # torch's own start: 0.002
+        assert codes.std(0).mean() > 0.1 * codes.mean(0).abs().mean()  # torch's own start: 0.03

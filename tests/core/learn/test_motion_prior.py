@@ -23,7 +23,7 @@ from core.progress import StageContext
 from tests.core.learn.made_tracks import made_track
 
 VERTICES = torch.from_numpy(canonical_face().vertices.astype(np.float32))
-SHORT = PriorSchedule(iterations=30, frames=4, points=12, lip_weight=20.0, noise=0.0, checkpoint_every=10)
+SHORT = PriorSchedule(iterations=30, people=2, frames=4, points=12, lip_weight=20.0, noise=0.0, checkpoint_every=10)
 
 
 def trained(
@@ -55,7 +55,7 @@ def test_personalising_moves_the_field_toward_the_person() -> None:
     assert opening_correlation(field, person, VERTICES) > before
 
 
-def test_a_step_for_one_person_leaves_every_other_field_as_it_was() -> None:
+def test_a_step_for_two_people_leaves_every_other_field_as_it_was() -> None:
     tracks, schedule = [made_track(seed) for seed in range(3)], replace(SHORT, contrast=5.0)
     state = IdentityFree.start(FaceField, motion_prior.PersonalFaceField, ["p0", "p1", "p2"], 0)
     touched = set()
@@ -63,16 +63,23 @@ def test_a_step_for_one_person_leaves_every_other_field_as_it_was() -> None:
     for _ in range(12):
         before = {identity: states(state, identity) for identity in state.personal}
         shared = state.universal.field.layers[0].clone()
-        identity, batch = draw(state.generator)
-        loss, contrast = motion_prior._losses(state, identity, batch, schedule)
+        batch = draw(state.generator)
+        drawn = [part.identity for part in batch.parts]
+        loss, contrast = motion_prior._losses(state, batch, schedule)
         (loss + 5 * contrast).backward()
-        state.step(identity, 1.0, 1.0)
+        state.step(drawn, 1.0, 1.0)
         for other in state.personal:
             same = all(torch.equal(before[other][name], value) for name, value in states(state, other).items())
-            assert same == (other != identity), (identity, other)
+            assert same == (other not in drawn), (drawn, other)
         assert not torch.equal(shared, state.universal.field.layers[0])
-        touched.add(identity)
-    assert len(touched) > 1
+        assert len(set(drawn)) == 2
+        touched |= set(drawn)
+    assert touched == {"p0", "p1", "p2"}
+
+
+def test_fewer_people_than_a_step_wants_are_all_taken() -> None:
+    draw = motion_prior._Draw([made_track(seed) for seed in range(2)], ["p0", "p1"], VERTICES, PriorSchedule())
+    assert {part.identity for part in draw(torch.Generator().manual_seed(0)).parts} == {"p0", "p1"}
 
 
 def test_contrast_makes_peoples_own_fields_have_less_in_common() -> None:
@@ -82,10 +89,10 @@ def test_contrast_makes_peoples_own_fields_have_less_in_common() -> None:
         draw = motion_prior._Draw([made_track(seed) for seed in range(3)], ["p0", "p1", "p2"], VERTICES, SHORT)
         measured = replace(SHORT, contrast=1.0)
         for _ in range(60):
-            identity, batch = draw(state.generator)
-            loss, contrast = motion_prior._losses(state, identity, batch, measured)
+            batch = draw(state.generator)
+            loss, contrast = motion_prior._losses(state, batch, measured)
             (loss + weight * contrast).backward()
-            state.step(identity, 1.0, 1.0)
+            state.step([part.identity for part in batch.parts], 1.0, 1.0)
             rows.append((weight, contrast.item()))
     common = {weight: np.mean([value for w, value in rows if w == weight][-20:]) for weight in (0.0, 30.0)}
     assert common[30.0] < 0.5 * common[0.0]

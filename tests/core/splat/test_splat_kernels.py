@@ -80,6 +80,23 @@ def test_network_agrees_with_float64(isa: str, widths: tuple[int, ...], count: i
         assert relative(leaf.grad, exact_leaf.grad) < TOLERANCE
 
 
+@pytest.mark.parametrize("frozen", [(0,), (1,), (0, 1, 2)])
+def test_frozen_layers_get_no_gradient_and_change_nobody_elses(isa: str, frozen: tuple[int, ...]) -> None:
+    widths, generator = (45, 32, 16, 10), torch.Generator().manual_seed(3)
+    weights = [torch.randn(o, i, generator=generator) / i**0.5 for i, o in itertools.pairwise(widths)]
+    x = torch.randn(130, widths[0], generator=generator)
+    whole = [t.clone().requires_grad_() for t in (x, *weights)]
+    some = [whole[0].detach().clone().requires_grad_()]
+    some += [weight.clone().requires_grad_(number not in frozen) for number, weight in enumerate(weights)]
+    for first, *rest in (whole, some):
+        mlp(first, rest).square().sum().backward()
+    for number, (leaf, everything) in enumerate(zip(some, whole, strict=True)):
+        if number - 1 in frozen:
+            assert leaf.grad is None
+        else:
+            assert torch.equal(leaf.grad, everything.grad)
+
+
 def test_network_of_another_shape_runs_in_torch() -> None:
     weights = [torch.randn(20, 8), torch.randn(3, 20)]
     x = torch.randn(5, 8)
