@@ -105,7 +105,7 @@ def test_two_processes_end_with_one_universal_field_as_good_as_one_processs(tmp_
         assert torch.equal(value, second[name]), name
     alone = RunFolder(tmp_path / "alone")
     everyone = [made_track(seed) for seed in range(4)]
-    schedule = replace(SCHEDULE, iterations=2 * SCHEDULE.iterations)  # as many samples as two processes took
+    schedule = replace(SCHEDULE, people=2 * SCHEDULE.people)  # as many samples a step as two processes take
     field = train_motion_prior(everyone, VERTICES, schedule, 0, StageContext(), alone)
     single = alone.rows()[-1]["loss"]
     together = RunFolder(tmp_path / "run").rows()[-1]["loss"]
