@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,15 @@ import typer
 
 from cli.console import print_json, stage_context, stderr
 from core.progress import StageContext
+
+
+class Part(StrEnum):
+    """What pre-training can do without."""
+
+    PERSONAL = "personal"
+    """Everyone's own field (paper, equation 5), and with it the contrast."""
+    CONTRAST = "contrast"
+    """The negative contrast (equations 6-7)."""
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +49,9 @@ def pretrain(
     landmarks_only: Annotated[
         bool, typer.Option("--landmarks-only", help="No photometric stages: minutes, and no mouth field.")
     ] = False,
+    without: Annotated[
+        list[Part] | None, typer.Option("--without", help="Leave a part out, to see what it is worth; repeatable.")
+    ] = None,
     validate: Annotated[
         Path | None, typer.Option("--validate", help="Folder of clips of other people to judge the field by.")
     ] = None,
@@ -65,6 +78,10 @@ def pretrain(
     schedule = schedule if iterations is None else replace(schedule, iterations=iterations)
     photometric = photometric if face_iterations is None else replace(photometric, face=face_iterations)
     photometric = photometric if mouth_iterations is None else replace(photometric, mouth=mouth_iterations)
+    if Part.PERSONAL in (without or ()):
+        schedule, photometric = replace(schedule, personal=False), replace(photometric, personal=False)
+    if Part.CONTRAST in (without or ()):
+        schedule, photometric = replace(schedule, contrast=0.0), replace(photometric, contrast=0.0)
     with joined() as together, stage_context() as context, single_torch_thread():
         if together.size > 1 and workdir is None:
             raise UsageError("workdir_missing", "Several processes share a work folder.", "Name it with --workdir.")

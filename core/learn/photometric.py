@@ -55,8 +55,10 @@ class PhotometricSchedule:
     """Factor on the universal face field's learning rates; at 0 landmarks alone form it, and pictures only show it."""
     mouth_rate: float = 1.0
     """Factor on the universal mouth field's."""
+    personal: bool = True
+    """Whether everyone has a field of their own (equation 5)."""
     personal_rate: float = 1.0
-    """Factor on everyone's own fields'."""
+    """Factor on its learning rates."""
     contrast: float = 0.1
     """Weight of the negative contrast, of motions in millimetres."""
     partners: int = 1
@@ -94,7 +96,7 @@ class Stage(Generic[UniversalT, PersonalT]):
 
     def draw(self) -> str:
         """A clip: people by the square root of their footage, their clips by length."""
-        people = list(self.state.personal)
+        people = sorted({sitting.identity for sitting in self.sittings.values()})
         lengths = {who: {n: s.frames for n, s in self.sittings.items() if s.identity == who} for who in people}
         footage = torch.tensor([float(sum(mine.values())) for mine in lengths.values()]).sqrt()
         mine = lengths[people[self._one_of(footage)]]
@@ -115,9 +117,8 @@ class Stage(Generic[UniversalT, PersonalT]):
         who = sitting.identity
         contrasted = schedule.contrast and state.iteration % schedule.contrast_every == 0
         partners = state.partners(who, schedule.partners) if contrasted else []
-        fields = TwoFields(
-            state.universal.field, state.personal[who].field, tuple(state.personal[other].field for other in partners)
-        )
+        own = state.personal[who].field if who in state.personal else None
+        fields = TwoFields(state.universal.field, own, tuple(state.personal[other].field for other in partners))
         sitting.field = fields
         loss, _ = self.losses[name](sitting)
         share = schedule.contrast_every * (len(state.personal) - 1) / max(1, len(partners))
@@ -208,7 +209,7 @@ def start_faces(
     filmed: list[Filmed], face: FaceField, schedule: PhotometricSchedule, seed: int, together: Together = ALONE
 ) -> Stage[FaceField, PersonalFaceField]:
     """The faces before the first iteration, everyone moved by `face`."""
-    people = sorted({clip.identity for clip in filmed})
+    people = _with_own(filmed, schedule)
     state = IdentityFree.start(lambda: copy.deepcopy(face), lambda: awake(PersonalFaceField()), people, seed, together)
     state.universal.field.requires_grad_(schedule.face_rate > 0)
     points = schedule.surface_points, schedule.shell_points
@@ -228,7 +229,7 @@ def start_mouths(
 
     Their hooks come from the faces' surfaces: hair and ears, on the shell, don't speak.
     """
-    people = sorted({clip.identity for clip in filmed})
+    people = _with_own(filmed, schedule)
     state = IdentityFree.start(lambda: awake(MouthField()), lambda: awake(PersonalMouthField()), people, seed, together)
     moving = moved_by(faces)
     losses: dict[str, FrameLoss] = {
@@ -247,7 +248,12 @@ def moved_by(stage: Stage[UniversalT, PersonalT]) -> dict[str, Field]:
     """How each clip's branch moves when all is learned: by the averaged universal field and the person's own."""
     universal = stage.state.averaged()
     own = {who: learner.field for who, learner in stage.state.personal.items()}
-    return {name: TwoFields(universal, own[sitting.identity]) for name, sitting in stage.sittings.items()}
+    return {name: TwoFields(universal, own.get(sitting.identity)) for name, sitting in stage.sittings.items()}
+
+
+def _with_own(filmed: list[Filmed], schedule: PhotometricSchedule) -> list[str]:
+    """Who gets a field of their own."""
+    return sorted({clip.identity for clip in filmed}) if schedule.personal else []
 
 
 def _first(gaussians: Gaussians, count: int) -> Gaussians:

@@ -131,6 +131,20 @@ def test_a_rate_of_zero_and_the_warm_up_leave_the_universal_field_to_the_bit(
         assert any(not torch.equal(before["a"][key], value) for key, value in kept(faces, "a").items())
 
 
+def test_without_personal_fields_the_universal_one_moves_everybody(films: list[Filmed]) -> None:
+    schedule = replace(TINY, warm_up=0.0, personal=False)
+    faces = start_faces(films, face_field(), schedule, 0)
+    assert not faces.state.personal
+    for _ in range(4):
+        loss, contrast = faces.step()
+        assert loss > 0 and contrast == 0
+    universal = faces.state.averaged()
+    for field in moved_by(faces).values():
+        assert torch.equal(
+            field(POINTS, WINDOWS, EXPRESSION).translation, universal(POINTS, WINDOWS, EXPRESSION).translation
+        )
+
+
 def test_learning_from_pictures_lowers_the_loss_on_frames_that_nobody_learned_from(
     films: list[Filmed], held: Filmed, tmp_path: Path
 ) -> None:
