@@ -41,7 +41,7 @@ WATCH_EVERY = 250
 class PriorSchedule:
     """Hyper-parameters of the regression."""
 
-    iterations: int = 1500
+    iterations: int = 1000
     people: int = 4
     """People a step, where there are so many: one at a time, what a run draws decides what it ends as."""
     frames: int = 8
@@ -60,8 +60,9 @@ class PriorSchedule:
     """Whether everyone has a field of their own (equation 5)."""
     personal_rate: float = 1.0
     """Factor on its learning rates. The paper's fifth is for runs a hundred times as long."""
-    contrast: float = 0.1
-    """Weight of the negative contrast (equations 6-7), of motions in millimetres; 0 leaves it out."""
+    contrast: float = 1e-3
+    """Weight of the negative contrast (equations 6-7), of motions in millimetres; 0 leaves it out. From 1e-2 on people
+    never seen are served worse (docs/results.md)."""
     partners: int = 1
     """Other people drawn a step for it; the sum over all of them is estimated from them."""
     checkpoint_every: int = 250
@@ -268,9 +269,15 @@ def _contrast(
         return torch.zeros(())
     with torch.no_grad():
         fields = [state.personal[name].field for name in partners]
-        others = [MILLIMETRES * _motion(f, points, part.windows, part.expression).translation for f in fields]
+        others = [_swing(_motion(f, points, part.windows, part.expression), part) for f in fields]
     share = (len(state.personal) - 1) / len(partners)
-    return share * negative_contrast(MILLIMETRES * own.translation, others)
+    return share * negative_contrast(_swing(own, part), others)
+
+
+def _swing(motion: Motion, part: _Part) -> Tensor:
+    """[B, N, 3] millimetres about the mean over the frames: of the rest the loss says nothing."""
+    moved = motion.translation.view(part.target.shape)
+    return MILLIMETRES * (moved - moved.mean(0))
 
 
 def _motion(field: FaceField, points: Tensor, windows: Tensor, expression: Tensor) -> Motion:

@@ -59,7 +59,7 @@ class PhotometricSchedule:
     """Whether everyone has a field of their own (equation 5)."""
     personal_rate: float = 1.0
     """Factor on its learning rates."""
-    contrast: float = 0.1
+    contrast: float = 1e-3
     """Weight of the negative contrast, of motions in millimetres."""
     partners: int = 1
     """Other people drawn a step for it; the sum over all of them is estimated from them."""
