@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from core.avatar.gaussians import Gaussians
@@ -20,6 +21,8 @@ class Avatar:
     mouth_field: MouthField
     rest: Tensor | None = None
     """[8, 16, 64] speech windows at which this mouth is shut: what it hears in silence. None: silence as it sounds."""
+    moving: int | None = None
+    """How many of the face's Gaussians, its first, the field moves; others, away from the face, stand. None: all."""
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Named contiguous tensors: `face.means`, `face_field.grid.table`, ..."""
@@ -27,6 +30,7 @@ class Avatar:
             **branch_tensors("face", self.face, self.face_field),
             **branch_tensors("mouth", self.mouth, self.mouth_field),
             **({} if self.rest is None else {"rest": self.rest.contiguous()}),
+            **({} if self.moving is None else {"moving": torch.tensor(self.moving)}),
         }
 
     def metadata(self) -> dict[str, str]:
@@ -50,7 +54,8 @@ class Avatar:
         mouth = load_branch("mouth", tensors, mouth_field)
         face_field.requires_grad_(False)
         mouth_field.requires_grad_(False)
-        return Avatar(face.frozen(), face_field, mouth.frozen(), mouth_field, tensors.get("rest"))
+        moving = int(tensors["moving"]) if "moving" in tensors else None
+        return Avatar(face.frozen(), face_field, mouth.frozen(), mouth_field, tensors.get("rest"), moving)
 
 
 def branch_tensors(name: str, gaussians: Gaussians, field: nn.Module) -> dict[str, Tensor]:

@@ -7,8 +7,10 @@ official code predicts and never applies does not exist here, nor do the mouth's
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.avatar.aligner import MotionAligner
@@ -32,10 +34,23 @@ class Motion:
     scale: Tensor | None = None
     """[N, 3] added before softplus."""
 
+    def among(self, count: int) -> Motion:
+        """The same, of the first of `count` Gaussians; the others stand still."""
+        return Motion(_among(self.translation, count), _among(self.rotation, count), _among(self.scale, count))
+
     def magnitude(self) -> Tensor:
         """Sum of mean absolute values: the regulariser of the facts sheet (weight 1e-5)."""
         parts = [self.translation, self.rotation, self.scale]
         return torch.stack([p.abs().mean() for p in parts if p is not None]).sum()
+
+
+PartT = TypeVar("PartT", Tensor, Tensor | None)
+
+
+def _among(part: PartT, count: int) -> PartT:
+    if part is None or part.shape[0] == count:
+        return part
+    return F.pad(part, (0, 0, 0, count - part.shape[0]))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The motion fields of a finished avatar: everything that no speech changes is computed once. For inference only.
+"""The motion fields and structure of a finished avatar: what no speech changes is computed once. For inference only.
 
 The structure field stands still, so grid features, region attention and the aligner are constants; the part of each
 network's first layer that reads them is a constant too. It must give what `motion.py` gives, up to rounding.
@@ -9,9 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from core.avatar.drawing import draw
 from core.avatar.encoding import FEATURES, SPEECH_CODE
+from core.avatar.gaussians import Gaussians
 from core.avatar.motion import FaceField, Motion, MouthField, translations
-from core.splat import mlp, mlp_from
+from core.camera import Camera
+from core.splat import Rasterization, mlp, mlp_from, rasterize
 
 
 class StillFace:
@@ -26,14 +29,17 @@ class StillFace:
             self._constant = self._features.grid @ first[:, :FEATURES].t()
             self._gates = torch.cat([self._features.speech_gate, self._features.expression_gate], dim=1)
             self._gated = first[:, FEATURES:].contiguous()
+            *self._middle, last = list(field.layers)[1:]
+            self._turns = bool(last[3:].any())
+            self._last = last if self._turns else last[:3].contiguous()
 
     @torch.no_grad()
     def move(self, speech: Tensor, expression: Tensor) -> Motion:
-        """Motion for one frame's speech code [32] and expression [6]."""
+        """Motion for one frame's speech code [32] and expression [6]; without what a field never answers."""
         codes = torch.cat([speech, self._field.expression_code(expression[None])[0]])
-        layers = [self._gated * codes, *list(self._field.layers)[1:]]
-        out = mlp_from(self._constant, self._gates, layers)
-        return Motion(translations(out, self._features), out[:, 3:7], out[:, 7:10])
+        out = mlp_from(self._constant, self._gates, [self._gated * codes, *self._middle, self._last])
+        moved = translations(out, self._features)
+        return Motion(moved, out[:, 3:7], out[:, 7:10]) if self._turns else Motion(moved)
 
 
 class StillMouth:
@@ -57,3 +63,23 @@ class StillMouth:
         hidden = (self._gain_constant + field.scaler[0][:, FEATURES:] @ said[SPEECH_CODE:]).relu_()
         gain = 2 * torch.sigmoid(mlp(hidden, list(field.scaler)[1:]))
         return Motion(out * field.metres * gain)
+
+
+class StillDrawing:
+    """One branch's Gaussians, their raw parameters activated."""
+
+    def __init__(self, gaussians: Gaussians) -> None:
+        self._gaussians = gaussians
+        self._sigma, self._opacity = gaussians.sigma(), gaussians.opacity()
+        self.reach = 3 * float(self._sigma.amax()) if gaussians.count else 0.0
+        """Metres about its mean that the largest Gaussian shows; a mouth that was never seen open may have none."""
+
+    def draw(self, motion: Motion, world_to_camera: Tensor, camera: Camera) -> Rasterization:
+        """What `drawing.draw` makes of them, over black."""
+        still = self._gaussians
+        if motion.rotation is not None or motion.scale is not None:
+            return draw(still, motion, world_to_camera, camera, None)
+        means = still.means + motion.translation
+        return rasterize(
+            means, still.quaternions, self._sigma, self._opacity, still.colors, world_to_camera, camera, None
+        )

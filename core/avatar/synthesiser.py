@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from core.avatar.avatar import Avatar
-from core.avatar.drawing import dilation_window, draw, world_to_camera
+from core.avatar.drawing import dilation_window, world_to_camera
 from core.avatar.gaussians import Gaussians
 from core.avatar.motion import HOOK_RANK, Motion, face_mouth_hook, hook_extremes
-from core.avatar.still import StillFace, StillMouth
+from core.avatar.still import StillDrawing, StillFace, StillMouth
 from core.avatar.still_speech import StillSpeech
 from core.camera import Camera
 from core.splat import Layer, bounds, composite
@@ -32,9 +32,9 @@ class Synthesiser:
         self.avatar = avatar
         self.camera = camera
         self._speech = StillSpeech([avatar.face_field.speech, avatar.mouth_field.speech])
-        self._face = StillFace(avatar.face_field, avatar.face.means)
+        self._face = StillFace(avatar.face_field, avatar.face.means[: avatar.moving])
         self._mouth = StillMouth(avatar.mouth_field, avatar.mouth.means)
-        self._face_reach, self._mouth_reach = _reach(avatar.face), _reach(avatar.mouth)
+        self._face_drawing, self._mouth_drawing = StillDrawing(avatar.face), StillDrawing(avatar.mouth)
 
     @property
     def rest(self) -> npt.NDArray[np.float32] | None:
@@ -44,7 +44,7 @@ class Synthesiser:
     def motions(self, windows: Tensor, expression: Tensor) -> tuple[Motion, Motion]:
         """Motion of the face and of the mouth branch for one frame's speech windows [8, 16, 64] and expression [6]."""
         face_speech, mouth_speech = self._speech.codes(windows)
-        face = self._face.move(face_speech, expression)
+        face = self._face.move(face_speech, expression).among(self.avatar.face.count)
         return face, self._mouth.move(mouth_speech, face_mouth_hook(*hook_extremes(face, HOOK_RANK)))
 
     @torch.no_grad()
@@ -71,8 +71,8 @@ class Synthesiser:
         avatar, size = self.avatar, self.camera.width
         pose = world_to_camera(torch.as_tensor(rotation), torch.as_tensor(translation))
         face_motion, mouth_motion = self.motions(windows, expression)
-        box = covered_box(avatar.face, face_motion, pose, self.camera, self._face_reach)
-        face = self._layer(avatar.face, face_motion, pose, box)
+        box = covered_box(avatar.face, face_motion, pose, self.camera, self._face_drawing.reach)
+        face = self._layer(self._face_drawing, face_motion, pose, box)
         if face is None:
             return backdrop.copy()
         mouth = self._mouth_layer(mouth_motion, pose, box) if avatar.mouth.count else None
@@ -82,21 +82,16 @@ class Synthesiser:
     def _mouth_layer(self, motion: Motion, pose: Tensor, face: Box) -> Layer | None:
         """The mouth's interior, inside the face's box."""
         pad = 8 * self.camera.width // 512
-        box = covered_box(self.avatar.mouth, motion, pose, self.camera, self._mouth_reach, pad)
+        box = covered_box(self.avatar.mouth, motion, pose, self.camera, self._mouth_drawing.reach, pad)
         inside = (max(box[0], face[0]), max(box[1], face[1]), min(box[2], face[2]), min(box[3], face[3]))
-        return self._layer(self.avatar.mouth, motion, pose, inside)
+        return self._layer(self._mouth_drawing, motion, pose, inside)
 
-    def _layer(self, gaussians: Gaussians, motion: Motion, pose: Tensor, box: Box) -> Layer | None:
+    def _layer(self, drawing: StillDrawing, motion: Motion, pose: Tensor, box: Box) -> Layer | None:
         left, top, right, bottom = box
         if right <= left or bottom <= top:
             return None
-        drawn = draw(gaussians, motion, pose, self.camera.cropped(left, top, right - left, bottom - top), None)
+        drawn = drawing.draw(motion, pose, self.camera.cropped(left, top, right - left, bottom - top))
         return Layer(drawn.image, drawn.alpha, left, top)
-
-
-def _reach(gaussians: Gaussians) -> float:
-    """Metres about its mean that the largest Gaussian shows; a mouth that was never seen open may have none."""
-    return 3 * float(gaussians.sigma().amax()) if gaussians.count else 0.0
 
 
 def covered_box(gaussians: Gaussians, motion: Motion, pose: Tensor, camera: Camera, reach: float, pad: int = 0) -> Box:

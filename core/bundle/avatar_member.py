@@ -42,6 +42,8 @@ def parse_avatar(data: bytes) -> Avatar:
             avatar.rest.shape != (WINDOWS, STEPS, SPEECH_DIM) or avatar.rest.dtype != torch.float32
         ):
             raise ValueError("no usable rest")
+        if avatar.moving is not None and not 0 <= avatar.moving <= avatar.face.count:
+            raise ValueError("no usable count of what moves")
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, struct.error, RecursionError):
         raise _damaged("can't be read") from None
     return avatar

@@ -18,6 +18,7 @@ from core.learn.contribution import painted_pixels, without_invisible
 from core.learn.losses import reconstruction
 from core.learn.optimise import RATES, GaussianAdam
 from core.learn.patches import PatchLoss
+from core.learn.settle import settled
 from core.learn.training_set import TrainingSet, as_picture
 from core.progress import StageContext
 
@@ -42,7 +43,7 @@ def fuse(
     seed: int,
     context: StageContext,
 ) -> Avatar:
-    """The avatar with tuned colours and opacities, and without Gaussians that never show.
+    """The avatar with tuned colours and opacities, without Gaussians that never show, what is not the face at rest.
 
     Short enough (seconds to a minute) to start anew where it was cut off.
 
@@ -55,7 +56,7 @@ def fuse(
         seed: of the frame order.
         context: progress as stage `fuse`.
     """
-    avatar = _without_invisible(avatar, data)
+    avatar = settled(_without_invisible(avatar, data), data)
     generator = torch.Generator().manual_seed(seed)
     face, mouth = avatar.face.trainable(), avatar.mouth.trainable()
     face_adam, mouth_adam = GaussianAdam(face), GaussianAdam(mouth)
@@ -75,7 +76,7 @@ def fuse(
         if iteration % REPORT_EVERY == 0:
             context.report("fuse", iteration / iterations)
     context.report("fuse", 1.0)
-    return Avatar(face.frozen(), avatar.face_field, mouth.frozen(), avatar.mouth_field)
+    return replace(avatar, face=face.frozen(), mouth=mouth.frozen())
 
 
 def _without_invisible(avatar: Avatar, data: TrainingSet) -> Avatar:
@@ -93,7 +94,8 @@ def _without_invisible(avatar: Avatar, data: TrainingSet) -> Avatar:
 
 @torch.no_grad()
 def _move(avatar: Avatar, data: TrainingSet, index: int) -> _Moved:
-    face = avatar.face_field(avatar.face.means, data.windows[index], data.expression[index])
+    moving = avatar.face.means[: avatar.moving]
+    face = avatar.face_field(moving, data.windows[index], data.expression[index]).among(avatar.face.count)
     hook = face_mouth_hook(*hook_extremes(face))
     return _Moved(face, avatar.mouth_field(avatar.mouth.means, data.windows[index], hook))
 

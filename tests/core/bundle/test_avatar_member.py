@@ -20,7 +20,7 @@ def avatar() -> Avatar:
     torch.manual_seed(0)
     branches = [Gaussians.at(torch.rand(n, 3) * 0.1, torch.rand(n, 3), torch.full((n,), 0.004), 0.4) for n in (40, 15)]
     face, mouth = (branch.frozen() for branch in branches)
-    return Avatar(face, FaceField(), mouth, MouthField(), rest=torch.rand(8, 16, 64))
+    return Avatar(face, FaceField(), mouth, MouthField(), rest=torch.rand(8, 16, 64), moving=30)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,10 @@ def forged(data: bytes, how: str) -> bytes:
         tensors["face.opacities"] = tensors["face.opacities"][:-1]
     elif how == "wrong rest":
         tensors["rest"] = tensors["rest"][:-1]
+    elif how == "more move than there are":
+        tensors["moving"] = torch.tensor(41)
+    elif how == "nothing says how many move":
+        tensors["moving"] = torch.zeros(2)
     elif how == "wrong type":
         tensors["face.colors"] = tensors["face.colors"].double()
     elif how == "no Gaussians":
@@ -81,7 +85,16 @@ def forged(data: bytes, how: str) -> bytes:
 @pytest.mark.parametrize(
     "how",
     [
-        *("not finite", "missing tensor", "wrong shape", "wrong rest", "wrong type", "no Gaussians"),
+        *(
+            "not finite",
+            "missing tensor",
+            "wrong shape",
+            "wrong rest",
+            "more move than there are",
+            "nothing says how many move",
+            "wrong type",
+            "no Gaussians",
+        ),
         *("huge field", "negative field", "no metadata", "metadata is a list"),
     ],
 )
