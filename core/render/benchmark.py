@@ -130,7 +130,10 @@ def _source(bundle: Path | None, size: int) -> Iterator[tuple[int, Frames]]:
 
 
 def made_up_avatar(face: int = FACE_GAUSSIANS, mouth: int = MOUTH_GAUSSIANS) -> Avatar:
-    """A head-sized shell of coloured Gaussians with a mouth inside it, and untrained motion fields."""
+    """A head-sized shell of coloured Gaussians with a mouth inside it, and untrained motion fields.
+
+    As in avatars that were measured, the face's field turns and scales nothing and moves six tenths of the Gaussians.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def branch(count: int, axes: tuple[float, float, float], centre: tuple[float, float, float]) -> Gaussians:
@@ -144,8 +147,10 @@ def made_up_avatar(face: int = FACE_GAUSSIANS, mouth: int = MOUTH_GAUSSIANS) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         fields = FaceField(aligned=True).requires_grad_(False), MouthField().requires_grad_(False)
+    fields[0].layers[-1][3:] = 0
     face_part = branch(face, (0.075, 0.1, 0.085), (0.0, 0.0, 0.0))
-    return Avatar(face_part, fields[0], branch(mouth, (0.03, 0.02, 0.02), (0.0, 0.05, -0.06)), fields[1])
+    mouth_part = branch(mouth, (0.03, 0.02, 0.02), (0.0, 0.05, -0.06))
+    return Avatar(face_part, fields[0], mouth_part, fields[1], moving=6 * face // 10)
 
 
 def _turning_head(frames: int = 125) -> Motion:
