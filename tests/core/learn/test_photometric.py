@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,6 @@ import torch
 
 from core.avatar import FaceField, MouthField
 from core.avatar.personal import PersonalFaceField, PersonalMouthField
-from core.errors import CancelledError
 from core.learn.filmed import Filmed
 from core.learn.motion_prior import awake
 from core.learn.photometric import (
@@ -70,11 +70,6 @@ def held_loss(stage: Stage, loss: FrameLoss) -> float:
     sitting = replace(stage.sittings["a"], generator=torch.Generator().manual_seed(9), field=moved_by(stage)["a"])
     with torch.no_grad():
         return float(np.mean([loss(sitting)[0].item() for _ in range(25)]))
-
-
-def stop_after(calls: int) -> Callable[[], bool]:
-    left = iter(range(calls))
-    return lambda: next(left, None) is None
 
 
 def trained(films: list[Filmed], root: Path, context: StageContext) -> Photographed:
@@ -164,11 +159,35 @@ def test_learning_from_pictures_lowers_the_loss_on_frames_that_nobody_learned_fr
     assert held_loss(mouths, loss) < 0.8 * before
 
 
-def test_a_run_that_was_cut_off_in_either_stage_ends_as_one_that_was_not(films: list[Filmed], tmp_path: Path) -> None:
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from core.learn.filmed import open_filmed
+from core.progress import StageContext
+from core.sample import Sample
+from tests.core.learn.made_films import heard_jaw
+from tests.core.learn.test_photometric import trained
+torch.set_num_threads(1)
+sample, films, run, deadly = Sample.at(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+calls = iter(range(deadly))
+def check():
+    if next(calls, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return False
+people = [open_filmed(who, films / who, heard_jaw(sample, who)) for who in ("a", "b")]
+trained(people, run, StageContext(is_cancelled=check))
+"""
+
+
+def test_a_run_killed_in_either_stage_ends_as_one_that_was_not(
+    films: list[Filmed], sample: Sample, tmp_path: Path
+) -> None:
     whole = trained(films, tmp_path / "whole", StageContext())
-    for calls in (17, 25):  # in the faces; then, from their iteration 17 on, in the mouths
-        with pytest.raises(CancelledError):
-            trained(films, tmp_path / "cut", StageContext(is_cancelled=stop_after(calls)))
+    for calls in (17, 34):  # in the faces; then, from their iteration 10 on, in the mouths at 14
+        words = [str(sample.folder), str(films[0].folder.parent), str(tmp_path / "cut"), str(calls)]
+        command = [sys.executable, "-c", KILLED, *words]
+        assert subprocess.run(command, cwd=Path(__file__).parents[3], timeout=300, check=False).returncode == -9
     resumed = trained(films, tmp_path / "cut", StageContext())
     assert resumed.rates["face"] is None and resumed.rates["mouth"] is not None
     assert whole.mouth is not None and resumed.mouth is not None
