@@ -57,6 +57,10 @@ class Gaussians:
         """The raw parameters by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
+    def chosen(self, which: Tensor | slice) -> Gaussians:
+        """Those of the given rows, mask or range, without gradients."""
+        return Gaussians(**{k: v.detach()[which] for k, v in self.tensors().items()})
+
     def trainable(self) -> Gaussians:
         """The same values as contiguous leaves that want gradients."""
         return Gaussians(**{k: v.detach().contiguous().requires_grad_(True) for k, v in self.tensors().items()})

@@ -38,6 +38,10 @@ class Motion:
         """The same, of the first of `count` Gaussians; the others stand still."""
         return Motion(_among(self.translation, count), _among(self.rotation, count), _among(self.scale, count))
 
+    def at(self, rows: Tensor, count: int) -> Motion:
+        """The same, of these rows of `count` Gaussians; the others stand still."""
+        return Motion(_at(self.translation, rows, count), _at(self.rotation, rows, count), _at(self.scale, rows, count))
+
     def magnitude(self) -> Tensor:
         """Sum of mean absolute values: the regulariser of the facts sheet (weight 1e-5)."""
         parts = [self.translation, self.rotation, self.scale]
@@ -51,6 +55,12 @@ def _among(part: PartT, count: int) -> PartT:
     if part is None or part.shape[0] == count:
         return part
     return F.pad(part, (0, 0, 0, count - part.shape[0]))
+
+
+def _at(part: PartT, rows: Tensor, count: int) -> PartT:
+    if part is None:
+        return part
+    return part.new_zeros(count, part.shape[1]).index_copy(0, rows, part)
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ class FaceField(nn.Module):
             ],
             dim=2,
         )
-        return mlp(inputs.view(batch * count, -1), list(self.layers))
+        return mlp(inputs.view(batch * count, inputs.shape[2]), list(self.layers))
 
     def forward(self, points: Tensor, windows: Tensor, expression: Tensor) -> Motion:
         """Motion of [N, 3] points for one frame's speech windows [8, 16, 64] and expression [6]."""

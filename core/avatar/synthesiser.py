@@ -44,8 +44,9 @@ class Synthesiser:
     def motions(self, windows: Tensor, expression: Tensor) -> tuple[Motion, Motion]:
         """Motion of the face and of the mouth branch for one frame's speech windows [8, 16, 64] and expression [6]."""
         face_speech, mouth_speech = self._speech.codes(windows)
-        face = self._face.move(face_speech, expression).among(self.avatar.face.count)
-        return face, self._mouth.move(mouth_speech, face_mouth_hook(*hook_extremes(face, HOOK_RANK)))
+        face = self._face.move(face_speech, expression)
+        mouth = self._mouth.move(mouth_speech, face_mouth_hook(*hook_extremes(face, HOOK_RANK)))
+        return face.among(self.avatar.face.count), mouth
 
     @torch.no_grad()
     def frame(

@@ -28,6 +28,7 @@ from core.learn.loop import checkpoint_path, train_branch
 from core.learn.motion_prior import personalise
 from core.learn.motion_track import MotionTrack, displacements
 from core.learn.mouth import MouthLoss
+from core.learn.near import moving_first, near_face
 from core.learn.patches import PatchLoss
 from core.learn.pose_refinement import PoseRefinement, refined
 from core.learn.profiles import WHOLE, Method, Profile
@@ -40,7 +41,8 @@ from core.perceptual import Lpips
 from core.progress import StageContext
 
 POSE_OFFSETS = "pose_offsets"
-"""Tensor of the face branch's file."""
+MOVING = "moving"
+"""Tensors of the face branch's file."""
 PERCEPTUAL_FROM = 0.4
 """Fraction of the face branch's iterations before which LPIPS would pull at shapes that are not there yet."""
 
@@ -96,7 +98,7 @@ def learn_face(
             field.aligner = None
         learn_only(field, aligner=True)
     poses = PoseRefinement(data.count)
-    branch = Branch.start(start, field, seed, poses if method.poses else None)
+    branch = Branch.start(start, field, seed, poses if method.poses else None, near_face(start.means))
     loss = FaceLoss(
         data,
         mouth=not method.mouth_branch,
@@ -106,8 +108,9 @@ def learn_face(
     )
     train_branch(branch, profile.face, data.size, loss, work.root, "face", context)
     aligned = str(int(branch.field.aligner is not None))
-    tensors = branch_tensors("face", branch.gaussians, branch.field)
-    tensors[POSE_OFFSETS] = poses.offsets
+    ordered, moving = moving_first(branch.gaussians, branch.near)
+    tensors = branch_tensors("face", ordered, branch.field)
+    tensors |= {POSE_OFFSETS: poses.offsets, MOVING: torch.tensor(moving)}
     write_tensors(work.face, tensors, {"aligned": aligned})
 
 
@@ -149,20 +152,21 @@ def learn_mouth(
     """Train the mouth branch behind the finished face branch, from the universal mouth field where there is one."""
     if work.mouth.exists():
         return
-    face, face_field, offsets = _read_face(work)
-    data = _with_refined_poses(training_set(Clip.load(work.clip)), offsets)
+    face = _read_face(work)
+    data = _with_refined_poses(training_set(Clip.load(work.clip)), face.offsets)
     universal = None if umf is None else umf.mouth_field()
     field = universal or _seeded(MouthField, seed)
     start = mouth_gaussians(canonical_face(), profile.mouth_points, seed)
     if not method.mouth_branch:
-        nobody = Gaussians(**{name: value[:0] for name, value in start.tensors().items()})
+        nobody = start.chosen(slice(0))
         write_tensors(work.mouth, branch_tensors("mouth", nobody, field))
         return
     if not method.hook:
         field.unhook()
     branch = Branch.start(start, field, seed)
     schedule = profile.mouth if universal is None else replace(profile.mouth, field_rate=UNIVERSAL_MOUTH_RATE)
-    loss = MouthLoss(data, face, _held(face_field, face.means), hooked=method.hook)
+    moving = face.gaussians.chosen(slice(face.moving))
+    loss = MouthLoss(data, moving, _held(face.field, moving.means), hooked=method.hook)
     train_branch(branch, schedule, data.size, loss, work.root, "mouth", context)
     write_tensors(work.mouth, branch_tensors("mouth", branch.gaussians, branch.field))
 
@@ -179,18 +183,18 @@ def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageCont
     if work.avatar.exists():
         return
     clip = Clip.load(work.clip)
-    face, face_field, offsets = _read_face(work)
-    data = _with_refined_poses(training_set(clip), offsets)
+    face = _read_face(work)
+    data = _with_refined_poses(training_set(clip), face.offsets)
     mouth_field = MouthField()
     mouth = load_branch("mouth", read_tensors(work.mouth)[0], mouth_field).frozen()
     mouth_field.requires_grad_(False)
     backdrops = np.stack(
         [backdrop(frame, labels, clip.plate) for frame, labels in zip(data.frames, data.labels, strict=True)]
     )
-    avatar = Avatar(face, face_field, mouth, mouth_field)
+    avatar = Avatar(face.gaussians, face.field, mouth, mouth_field, moving=face.moving)
     perceptual = _patches(profile, method, data)
     fused = fuse(avatar, data, backdrops, profile.fuse_iterations, perceptual, seed, context)
-    resting = replace(fused, rest=closed_windows(face_field, data))
+    resting = replace(fused, rest=closed_windows(face.field, data))
     write_tensors(work.avatar, resting.to_tensors(), resting.metadata())
 
 
@@ -205,13 +209,24 @@ def _seeded(kind: Callable[[], FieldT], seed: int) -> FieldT:
         return kind()
 
 
-def _read_face(work: WorkFolder) -> tuple[Gaussians, FaceField, Tensor]:
-    """The finished face branch, and by how much each frame's pose was off, [T, 6]."""
+@dataclass(frozen=True)
+class _Face:
+    """The finished face branch."""
+
+    gaussians: Gaussians
+    moving: int
+    """How many of them, the first, move."""
+    field: FaceField
+    offsets: Tensor
+    """[T, 6] by how much each frame's pose was off."""
+
+
+def _read_face(work: WorkFolder) -> _Face:
     tensors, metadata = read_tensors(work.face)
     field = FaceField(aligned=metadata["aligned"] == "1")
     gaussians = load_branch("face", tensors, field).frozen()
     field.requires_grad_(False)
-    return gaussians, field, tensors[POSE_OFFSETS]
+    return _Face(gaussians, int(tensors[MOVING]), field, tensors[POSE_OFFSETS])
 
 
 def _with_refined_poses(data: TrainingSet, offsets: Tensor) -> TrainingSet:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
+from torch import Tensor
 
 from core.avatar import FaceField, Gaussians, MouthField
 from core.avatar.avatar import branch_tensors, load_branch
@@ -34,6 +35,8 @@ class Branch(Generic[FieldT]):
     statistics: DensityStatistics
     generator: torch.Generator
     """The only source of randomness in the loop, so that a resumed run draws the same numbers."""
+    near: Tensor | None = None
+    """[M] rows of the Gaussians that the field moves; None: all."""
     poses: PoseRefinement | None = None
     """None where the poses stay as they were tracked."""
     queue: list[int] = dataclasses.field(default_factory=list)
@@ -42,7 +45,11 @@ class Branch(Generic[FieldT]):
 
     @staticmethod
     def start(
-        gaussians: Gaussians, motion_field: FieldT, seed: int, poses: PoseRefinement | None = None
+        gaussians: Gaussians,
+        motion_field: FieldT,
+        seed: int,
+        poses: PoseRefinement | None = None,
+        near: Tensor | None = None,
     ) -> Branch[FieldT]:
         """A branch before its first iteration."""
         return Branch(
@@ -52,6 +59,7 @@ class Branch(Generic[FieldT]):
             FieldAdamW(motion_field),
             DensityStatistics.empty(gaussians.count),
             torch.Generator().manual_seed(seed),
+            near,
             poses,
         )
 
@@ -76,6 +84,8 @@ class Branch(Generic[FieldT]):
             tensors[f"motion.second.{index}"] = second
         tensors["statistics.total"] = self.statistics.total
         tensors["statistics.seen"] = self.statistics.seen
+        if self.near is not None:
+            tensors["near"] = self.near
         if self.poses is not None:
             tensors |= {f"poses.{name}": value for name, value in self.poses.tensors().items()}
         tensors["generator"] = self.generator.get_state()
@@ -101,6 +111,8 @@ class Branch(Generic[FieldT]):
             self.motion.second[index] = tensors[f"motion.second.{index}"]
         self.motion.steps = loop["motion_steps"]
         self.statistics = DensityStatistics(tensors["statistics.total"], tensors["statistics.seen"])
+        if self.near is not None:
+            self.near = tensors["near"]
         if self.poses is not None:
             self.poses.restore({n[len("poses.") :]: value for n, value in tensors.items() if n.startswith("poses.")})
         self.generator.set_state(tensors["generator"])

@@ -47,10 +47,9 @@ def painted_pixels(gaussians: Gaussians, motions: Iterable[tuple[Motion, Tensor]
     return most
 
 
-def without_invisible(gaussians: Gaussians, painted: Tensor, size: int) -> Gaussians:
-    """The Gaussians that paint at least `LEAST_PIXELS`, scaled to frames of this side."""
-    shown = painted >= LEAST_PIXELS * (size / 512) ** 2
-    return Gaussians(**{name: value[shown] for name, value in gaussians.tensors().items()})
+def shows(painted: Tensor, size: int) -> Tensor:
+    """[N] bool: which Gaussians paint at least `LEAST_PIXELS`, scaled to frames of this side."""
+    return painted >= LEAST_PIXELS * (size / 512) ** 2
 
 
 def _turned(degrees: float) -> Tensor:

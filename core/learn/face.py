@@ -14,7 +14,7 @@ from core.clip.layout import Label
 from core.learn.losses import ALPHA_WEIGHT, MOTION_WEIGHT, coverage, reconstruction
 from core.learn.patches import PatchLoss
 from core.learn.pose_refinement import PoseRefinement
-from core.learn.sitting import Learning
+from core.learn.sitting import Learning, moved
 from core.learn.training_set import TrainingSet
 from core.splat import Rasterization
 
@@ -66,7 +66,7 @@ class FaceLoss:
         inside = torch.from_numpy(np.take(self._belongs, labels))
         covered = inside.float()
         target = torch.lerp(background[:, None, None], pixels, covered)
-        motion = branch.field(branch.gaussians.means, data.windows[index], data.expression[index])
+        motion = moved(branch, data.windows[index], data.expression[index])
         shown = motion
         if self._poses is not None and branch.iteration >= POSES_FROM:
             shown = self._poses.moved(index, branch.gaussians.means, motion)

@@ -14,11 +14,10 @@ from torch import Tensor
 
 from core.avatar import Avatar, Gaussians, Motion, face_mouth_hook, hook_extremes
 from core.avatar.drawing import compose, draw
-from core.learn.contribution import painted_pixels, without_invisible
+from core.learn.contribution import painted_pixels, shows
 from core.learn.losses import reconstruction
 from core.learn.optimise import RATES, GaussianAdam
 from core.learn.patches import PatchLoss
-from core.learn.settle import settled
 from core.learn.training_set import TrainingSet, as_picture
 from core.progress import StageContext
 
@@ -43,7 +42,7 @@ def fuse(
     seed: int,
     context: StageContext,
 ) -> Avatar:
-    """The avatar with tuned colours and opacities, without Gaussians that never show, what is not the face at rest.
+    """The avatar with tuned colours and opacities, and without Gaussians that never show.
 
     Short enough (seconds to a minute) to start anew where it was cut off.
 
@@ -56,7 +55,7 @@ def fuse(
         seed: of the frame order.
         context: progress as stage `fuse`.
     """
-    avatar = settled(_without_invisible(avatar, data), data)
+    avatar = _without_invisible(avatar, data)
     generator = torch.Generator().manual_seed(seed)
     face, mouth = avatar.face.trainable(), avatar.mouth.trainable()
     face_adam, mouth_adam = GaussianAdam(face), GaussianAdam(mouth)
@@ -83,21 +82,18 @@ def _without_invisible(avatar: Avatar, data: TrainingSet) -> Avatar:
     """The avatar without the Gaussians that no picture shows."""
     frames = range(0, data.count, max(1, data.count // LOOKS))
     moved = [(_move(avatar, data, index), data.poses[index]) for index in frames]
-    face = painted_pixels(avatar.face, [(m.face, pose) for m, pose in moved], data.camera)
-    mouth = painted_pixels(avatar.mouth, [(m.mouth, pose) for m, pose in moved], data.camera)
-    return replace(
-        avatar,
-        face=without_invisible(avatar.face, face, data.size),
-        mouth=without_invisible(avatar.mouth, mouth, data.size),
-    )
+    face = shows(painted_pixels(avatar.face, [(m.face, pose) for m, pose in moved], data.camera), data.size)
+    mouth = shows(painted_pixels(avatar.mouth, [(m.mouth, pose) for m, pose in moved], data.camera), data.size)
+    moving = None if avatar.moving is None else int(face[: avatar.moving].sum())
+    return replace(avatar, face=avatar.face.chosen(face), mouth=avatar.mouth.chosen(mouth), moving=moving)
 
 
 @torch.no_grad()
 def _move(avatar: Avatar, data: TrainingSet, index: int) -> _Moved:
     moving = avatar.face.means[: avatar.moving]
-    face = avatar.face_field(moving, data.windows[index], data.expression[index]).among(avatar.face.count)
+    face = avatar.face_field(moving, data.windows[index], data.expression[index])
     hook = face_mouth_hook(*hook_extremes(face))
-    return _Moved(face, avatar.mouth_field(avatar.mouth.means, data.windows[index], hook))
+    return _Moved(face.among(avatar.face.count), avatar.mouth_field(avatar.mouth.means, data.windows[index], hook))
 
 
 def _picture(

@@ -234,7 +234,7 @@ def start_mouths(
     moving = moved_by(faces)
     losses: dict[str, FrameLoss] = {
         clip.name: MouthLoss(
-            clip.data, _first(faces.sittings[clip.name].gaussians, schedule.surface_points), moving[clip.name]
+            clip.data, faces.sittings[clip.name].gaussians.chosen(slice(schedule.surface_points)), moving[clip.name]
         )
         for clip in filmed
     }
@@ -254,10 +254,6 @@ def moved_by(stage: Stage[UniversalT, PersonalT]) -> dict[str, Field]:
 def _with_own(filmed: list[Filmed], schedule: PhotometricSchedule) -> list[str]:
     """Who gets a field of their own."""
     return sorted({clip.identity for clip in filmed}) if schedule.personal else []
-
-
-def _first(gaussians: Gaussians, count: int) -> Gaussians:
-    return Gaussians(**{name: value.detach()[:count] for name, value in gaussians.tensors().items()})
 
 
 def _sittings(

@@ -37,6 +37,10 @@ class Learning(Protocol):
         """How it moves."""
 
     @property
+    def near(self) -> Tensor | None:
+        """[M] rows of the Gaussians that the field moves; None: all."""
+
+    @property
     def generator(self) -> torch.Generator:
         """The only source of randomness."""
 
@@ -53,6 +57,14 @@ class Learning(Protocol):
 
 FrameLoss = Callable[[Learning], tuple[Tensor, Rasterization]]
 """Picks a frame, draws it, and says how far it is from the recorded one."""
+
+
+def moved(learning: Learning, windows: Tensor, condition: Tensor) -> Motion:
+    """How what is learned moves in one frame (see `Field`)."""
+    means, near = learning.gaussians.means, learning.near
+    if near is None:
+        return learning.field(means, windows, condition)
+    return learning.field(means[near], windows, condition).at(near, means.shape[0])
 
 
 class TwoFields:
@@ -105,6 +117,8 @@ class Sitting:
     """Everyone's."""
     iteration: int = 0
     """Steps on this clip."""
+    near: Tensor | None = None
+    """Everything moves: these structures are thrown away."""
 
     @staticmethod
     def start(

@@ -4,7 +4,7 @@ import torch
 
 from core.avatar import Gaussians, Motion
 from core.camera import Camera
-from core.learn.contribution import painted_pixels, without_invisible
+from core.learn.contribution import painted_pixels, shows
 
 CAMERA = Camera.centred(700.0, 256)
 POSE = torch.eye(4)
@@ -32,7 +32,7 @@ def test_what_is_hidden_goes_and_what_stands_before_or_beside_stays():
     gaussians = head([[0.0, 0.0, 0.05], [0.0, 0.0, -0.03], [0.09, 0.0, 0.05]])
     still = Motion(torch.zeros(628, 3))
     painted = painted_pixels(gaussians, [(still, POSE)], CAMERA)
-    kept = without_invisible(gaussians, painted, 256)
+    kept = gaussians.chosen(shows(painted, 256))
     assert kept.count == 627
     assert not bool((kept.means == torch.tensor([0.0, 0.0, 0.05])).all(1).any())
 
@@ -43,4 +43,4 @@ def test_what_one_picture_hides_another_may_show():
     aside = torch.zeros(626, 3)
     aside[-1, 0] = 0.1
     painted = painted_pixels(gaussians, [(still, POSE), (Motion(aside), POSE)], CAMERA)
-    assert without_invisible(gaussians, painted, 256).count == 626
+    assert shows(painted, 256).sum() == 626
