@@ -58,7 +58,7 @@ def turn_errors(track: Track) -> np.ndarray:
 def test_recovers_rotation_within_a_fraction_of_a_degree(plain: Track) -> None:
     track = plain
     assert turn_errors(track).mean() < 0.4
-    assert turn_errors(track).max() < 0.7
+    assert turn_errors(track).max() < 0.75
     assert track.rmse == pytest.approx(NOISE_PX * np.sqrt(2), rel=0.1), "what is left is the noise"
 
 
