@@ -26,9 +26,9 @@ __all__ = ["FOCAL_AT_512", "Track", "project", "short_gaps", "shut_lids", "track
 FOCAL_AT_512 = 900.0
 """Pixels, for a 512-pixel crop."""
 _POINT_PRIOR = 0.015 / 0.006**2
-"""Per frame, px^2 / m^2: 6 mm away from the canonical face weighs like 0.12 px of error in every frame. Landmarks err alike
-in all frames, so more frames make the face's relief no surer; with a tenth of this, five seconds that look one way settle
-on a wrong one (docs/clip.md)."""
+"""Per frame, px^2 / m^2: 6 mm away from the canonical face weighs like 0.12 px of error in every frame. Landmarks err
+alike in all frames, so more frames make a face's relief no surer; with a tenth of this, five seconds that look one way
+settle on a wrong one (docs/clip.md)."""
 _RIGID_SHARE = 0.75
 """Of the candidates, `RIGID_INDICES`: outer eye corners, nose wings or the brow's root move in most people, but not the
 same in each."""
