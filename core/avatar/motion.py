@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.avatar.aligner import MotionAligner
@@ -34,11 +33,7 @@ class Motion:
     scale: Tensor | None = None
     """[N, 3] added before softplus."""
 
-    def among(self, count: int) -> Motion:
-        """The same, of the first of `count` Gaussians; the others stand still."""
-        return Motion(_among(self.translation, count), _among(self.rotation, count), _among(self.scale, count))
-
-    def at(self, rows: Tensor, count: int) -> Motion:
+    def at(self, rows: Tensor | slice, count: int) -> Motion:
         """The same, of these rows of `count` Gaussians; the others stand still."""
         return Motion(_at(self.translation, rows, count), _at(self.rotation, rows, count), _at(self.scale, rows, count))
 
@@ -51,16 +46,12 @@ class Motion:
 PartT = TypeVar("PartT", Tensor, Tensor | None)
 
 
-def _among(part: PartT, count: int) -> PartT:
-    if part is None or part.shape[0] == count:
-        return part
-    return F.pad(part, (0, 0, 0, count - part.shape[0]))
-
-
-def _at(part: PartT, rows: Tensor, count: int) -> PartT:
+def _at(part: PartT, rows: Tensor | slice, count: int) -> PartT:
     if part is None:
         return part
-    return part.new_zeros(count, part.shape[1]).index_copy(0, rows, part)
+    whole = part.new_zeros(count, part.shape[1])
+    whole[rows] = part
+    return whole
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Synthesiser:
         face_speech, mouth_speech = self._speech.codes(windows)
         face = self._face.move(face_speech, expression)
         mouth = self._mouth.move(mouth_speech, face_mouth_hook(*hook_extremes(face, HOOK_RANK)))
-        return face.among(self.avatar.face.count), mouth
+        return face.at(slice(self.avatar.moving), self.avatar.face.count), mouth
 
     @torch.no_grad()
     def frame(

@@ -90,10 +90,10 @@ def _without_invisible(avatar: Avatar, data: TrainingSet) -> Avatar:
 
 @torch.no_grad()
 def _move(avatar: Avatar, data: TrainingSet, index: int) -> _Moved:
-    moving = avatar.face.means[: avatar.moving]
-    face = avatar.face_field(moving, data.windows[index], data.expression[index])
+    moving = slice(avatar.moving)
+    face = avatar.face_field(avatar.face.means[moving], data.windows[index], data.expression[index])
     hook = face_mouth_hook(*hook_extremes(face))
-    return _Moved(face.among(avatar.face.count), avatar.mouth_field(avatar.mouth.means, data.windows[index], hook))
+    return _Moved(face.at(moving, avatar.face.count), avatar.mouth_field(avatar.mouth.means, data.windows[index], hook))
 
 
 def _picture(

@@ -43,7 +43,7 @@ class PriorSchedule:
 
     iterations: int = 1000
     people: int = 4
-    """People a step, where there are so many: one at a time, what a run draws decides what it ends as."""
+    """People a step, where there are so many."""
     frames: int = 8
     """Frames of each a step, of one clip."""
     points: int = 64
@@ -269,15 +269,15 @@ def _contrast(
         return torch.zeros(())
     with torch.no_grad():
         fields = [state.personal[name].field for name in partners]
-        others = [_swing(_motion(f, points, part.windows, part.expression), part) for f in fields]
+        others = [MILLIMETRES * _swing(_motion(f, points, part.windows, part.expression), part) for f in fields]
     share = (len(state.personal) - 1) / len(partners)
-    return share * negative_contrast(_swing(own, part), others)
+    return share * negative_contrast(MILLIMETRES * _swing(own, part), others)
 
 
 def _swing(motion: Motion, part: _Part) -> Tensor:
-    """[B, N, 3] millimetres about the mean over the frames: of the rest the loss says nothing."""
+    """[B, N, 3] metres of a part's frames about their mean: of the rest the loss says nothing."""
     moved = motion.translation.view(part.target.shape)
-    return MILLIMETRES * (moved - moved.mean(0))
+    return moved - moved.mean(0)
 
 
 def _motion(field: FaceField, points: Tensor, windows: Tensor, expression: Tensor) -> Motion:
@@ -289,7 +289,6 @@ def _motion(field: FaceField, points: Tensor, windows: Tensor, expression: Tenso
 
 def _motion_loss(motion: Motion, part: _Part) -> Tensor:
     """Smooth L1 in millimetres, across the line of sight, of motions about the part's mean."""
-    moved = motion.translation.view(part.target.shape)
-    error = (moved - moved.mean(0)) - (part.target - part.target.mean(0))
+    error = _swing(motion, part) - (part.target - part.target.mean(0))
     across = torch.einsum("bij,bnj->bni", part.rotations, error)[..., :2] * MILLIMETRES
     return F.smooth_l1_loss(across, torch.zeros_like(across))

@@ -210,8 +210,8 @@ def start_faces(
 ) -> Stage[FaceField, PersonalFaceField]:
     """The faces before the first iteration, everyone moved by `face`."""
     people = _with_own(filmed, schedule)
-    state = IdentityFree.start(lambda: copy.deepcopy(face), lambda: awake(PersonalFaceField()), people, seed, together)
-    state.universal.field.requires_grad_(schedule.face_rate > 0)
+    start = copy.deepcopy(face).requires_grad_(schedule.face_rate > 0)
+    state = IdentityFree.start(lambda: start, lambda: awake(PersonalFaceField()), people, seed, together)
     points = schedule.surface_points, schedule.shell_points
     starts = {clip.name: face_gaussians(clip.data, canonical_face(), *points, seed) for clip in filmed}
     losses: dict[str, FrameLoss] = {clip.name: FaceLoss(clip.data) for clip in filmed}

@@ -85,16 +85,8 @@ def forged(data: bytes, how: str) -> bytes:
 @pytest.mark.parametrize(
     "how",
     [
-        *(
-            "not finite",
-            "missing tensor",
-            "wrong shape",
-            "wrong rest",
-            "more move than there are",
-            "nothing says how many move",
-            "wrong type",
-            "no Gaussians",
-        ),
+        *("not finite", "missing tensor", "wrong shape", "wrong rest", "wrong type", "no Gaussians"),
+        *("more move than there are", "nothing says how many move"),
         *("huge field", "negative field", "no metadata", "metadata is a list"),
     ],
 )
