@@ -38,6 +38,7 @@ class Avatar:
         return {
             "face_hidden": str(self.face_field.layers[0].shape[0]),
             "face_aligned": str(int(self.face_field.aligner is not None)),
+            "face_lids": str(int(self.face_field.lids is not None)),
             "mouth_hidden": str(self.mouth_field.layers[0].shape[0]),
         }
 
@@ -48,7 +49,11 @@ class Avatar:
         Raises:
             KeyError, RuntimeError: names or shapes that don't fit (the bundle reader turns them into its own error).
         """
-        face_field = FaceField(int(metadata["face_hidden"]), aligned=metadata["face_aligned"] == "1")
+        face_field = FaceField(
+            int(metadata["face_hidden"]),
+            aligned=metadata["face_aligned"] == "1",
+            lids=metadata.get("face_lids") == "1",
+        )
         mouth_field = MouthField(int(metadata["mouth_hidden"]))
         face = load_branch("face", tensors, face_field)
         mouth = load_branch("mouth", tensors, mouth_field)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from core.avatar.aligner import MotionAligner
 from core.avatar.encoding import FEATURES, SPEECH_CODE, SpeechEncoder, Triplane, weight
+from core.avatar.lids import empty_lids, lid_displacement
 from core.splat import mlp
 
 EXPRESSION = 6
@@ -66,14 +67,24 @@ class FaceFeatures:
     """[N, 6] region attention on the expression."""
     gain: Tensor | None
     """[N, 3] the aligner's gain on translations; None without an aligner."""
+    lids: Tensor | None
+    """[N, 3] metres by which a full blink moves the points; None where the field has no lids of its own."""
 
 
 class FaceField(nn.Module):
     """Region-attended motion of the face branch: translation, rotation and scale (facts sheet, 2.3)."""
 
-    def __init__(self, hidden: int = 64, *, aligned: bool = False) -> None:
-        """`aligned`: query a universal field through this person's motion aligner."""
+    lids: Tensor | None
+    """[3, ROWS, COLUMNS] how this person's lids close (core.avatar.lids)."""
+
+    def __init__(self, hidden: int = 64, *, aligned: bool = False, lids: bool = False) -> None:
+        """Args:
+        hidden: width of the network's middle layers.
+        aligned: query a universal field through this person's motion aligner.
+        lids: blinks are this person's own; their map is to be filled in.
+        """
         super().__init__()
+        self.register_buffer("lids", empty_lids() if lids else None)
         self.aligner = MotionAligner() if aligned else None
         self.grid = Triplane(16, 38.4)
         self.speech = SpeechEncoder()
@@ -85,13 +96,13 @@ class FaceField(nn.Module):
 
     def features(self, points: Tensor) -> FaceFeatures:
         """[N, 3] metres -> grid features at the (aligned) points, both gates, and the aligner's gain."""
-        gain = None
+        gain, lids = None, None if self.lids is None else lid_displacement(self.lids, points)
         if self.aligner is not None:
             offset, gain = self.aligner(points)
             points = points + offset
         grid = self.grid(points)
         speech_gate = mlp(grid, list(self.speech_gate))
-        return FaceFeatures(grid, speech_gate, mlp(grid, list(self.expression_gate)).relu(), gain)
+        return FaceFeatures(grid, speech_gate, mlp(grid, list(self.expression_gate)).relu(), gain, lids)
 
     def conditions(self, windows: Tensor, expression: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 8, 16, 64] and [B, 6] -> speech codes [B, 32] and expression codes [B, 6]."""
@@ -111,7 +122,7 @@ class FaceField(nn.Module):
     def move(self, features: FaceFeatures, speech: Tensor, expression: Tensor) -> Motion:
         """Motion of the N points of `features` for one frame's codes."""
         out = self.outputs(features, speech[None], expression[None])
-        return Motion(translations(out, features), out[:, 3:7], out[:, 7:10])
+        return Motion(translations(out, features, expression[None]), out[:, 3:7], out[:, 7:10])
 
     def outputs(self, features: FaceFeatures, speech: Tensor, expression: Tensor) -> Tensor:
         """The network's raw answers [B * N, 10] for codes [B, 32] and [B, 6], frame by frame."""
@@ -131,13 +142,20 @@ class FaceField(nn.Module):
         return self.move(self.features(points), *self.condition(windows, expression))
 
 
-def translations(outputs: Tensor, features: FaceFeatures) -> Tensor:
-    """Metres [B * N, 3] from a face field's raw answers [B * N, 10], with the aligner's gain."""
+def translations(outputs: Tensor, features: FaceFeatures, expression: Tensor) -> Tensor:
+    """Metres [B * N, 3] from a face field's raw answers [B * N, 10], with the aligner's gain and the lids' motion.
+
+    Args:
+        outputs: of `FaceField.outputs`.
+        features: of the N points.
+        expression: [B, 6] codes of the frames; blinks are the last.
+    """
     moved = outputs[:, :3] * METRES
-    if features.gain is None:
-        return moved
-    batch = outputs.shape[0] // features.gain.shape[0]
-    return moved * features.gain.repeat(batch, 1)
+    if features.gain is not None:
+        moved = moved * features.gain.repeat(len(expression), 1)
+    if features.lids is not None:
+        moved = moved + (expression[:, -1, None, None] * features.lids).view(-1, 3)
+    return moved
 
 
 class MouthField(nn.Module):

@@ -48,6 +48,7 @@ METHODS = {
     "no-aligner": Method(aligner=False),
     "no-hook": Method(hook=False),
     "single-branch": Method(mouth_branch=False),
+    "no-lids": Method(lids=False),
     "no-perceptual": Method(perceptual=False),
     "no-poses": Method(poses=False),
 }

@@ -24,6 +24,7 @@ from core.learn.branch import Branch
 from core.learn.face import FaceLoss
 from core.learn.fuse import fuse
 from core.learn.initialise import face_gaussians, mouth_gaussians
+from core.learn.lids import fit_lids
 from core.learn.loop import checkpoint_path, train_branch
 from core.learn.motion_prior import personalise
 from core.learn.motion_track import MotionTrack, displacements
@@ -88,12 +89,15 @@ def learn_face(
     clip = Clip.load(work.clip)
     data = training_set(clip)
     start = face_gaussians(data, canonical_face(), profile.surface_points, profile.shell_points, seed)
-    if umf is None:
-        field = _seeded(FaceField, seed)
-    else:
-        field = _seeded(umf.face_field, seed)
+    track, vertices = _motion_track(clip, data), canonical_face().vertices
+    field = _seeded(FaceField if umf is None else umf.face_field, seed)
+    if method.lids:
+        field.lids = fit_lids(track, vertices)
+    if umf is not None:
         if not checkpoint_path(work.root, "face").exists():
-            _personalise(field, clip, data, seed, context)
+            learn_only(field, aligner=False)
+            quiet = StageContext(is_cancelled=context.is_cancelled)
+            personalise(field, track, torch.from_numpy(vertices.astype(np.float32)), seed, quiet)
         if not method.aligner:
             field.aligner = None
         learn_only(field, aligner=True)
@@ -105,13 +109,14 @@ def learn_face(
         poses=branch.poses,
         perceptual=_patches(profile, method, data),
         perceptual_from=round(PERCEPTUAL_FROM * profile.face.iterations),
+        perceptual_every=profile.perceptual_every,
     )
     train_branch(branch, profile.face, data.size, loss, work.root, "face", context)
-    aligned = str(int(branch.field.aligner is not None))
+    parts = {"aligned": branch.field.aligner is not None, "lids": branch.field.lids is not None}
     ordered, moving = moving_first(branch.gaussians, branch.near)
     tensors = branch_tensors("face", ordered, branch.field)
     tensors |= {POSE_OFFSETS: poses.offsets, MOVING: torch.tensor(moving)}
-    write_tensors(work.face, tensors, {"aligned": aligned})
+    write_tensors(work.face, tensors, {name: str(int(there)) for name, there in parts.items()})
 
 
 def _patches(profile: Profile, method: Method, data: TrainingSet) -> PatchLoss | None:
@@ -119,12 +124,13 @@ def _patches(profile: Profile, method: Method, data: TrainingSet) -> PatchLoss |
     return PatchLoss(Lpips.published(), profile.perceptual, data.size) if wanted else None
 
 
-def _personalise(field: FaceField, clip: Clip, data: TrainingSet, seed: int, context: StageContext) -> None:
-    vertices = canonical_face().vertices
+def _motion_track(clip: Clip, data: TrainingSet) -> MotionTrack:
     keep = np.nonzero(clip.valid)[0]
     rotations = clip.rotations[keep]
-    moved = displacements(clip.landmarks[keep], rotations, clip.translations[keep], clip.camera, vertices)
-    track = MotionTrack(
+    moved = displacements(
+        clip.landmarks[keep], rotations, clip.translations[keep], clip.camera, canonical_face().vertices
+    )
+    return MotionTrack(
         identity="self",
         speech=reduce_speech(clip.speech),
         zero=clip.speech_zero,
@@ -135,14 +141,6 @@ def _personalise(field: FaceField, clip: Clip, data: TrainingSet, seed: int, con
         displacement=moved,
         opening=data.opening,
         pixels_per_metre=(clip.camera.fx * 512 / clip.size / clip.translations[keep, 2]).astype(np.float32),
-    )
-    learn_only(field, aligner=False)
-    personalise(
-        field,
-        track,
-        torch.from_numpy(vertices.astype(np.float32)),
-        seed,
-        StageContext(is_cancelled=context.is_cancelled),
     )
 
 
@@ -193,7 +191,9 @@ def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageCont
     )
     avatar = Avatar(face.gaussians, face.field, mouth, mouth_field, moving=face.moving)
     perceptual = _patches(profile, method, data)
-    fused = fuse(avatar, data, backdrops, profile.fuse_iterations, perceptual, seed, context)
+    fused = fuse(
+        avatar, data, backdrops, profile.fuse_iterations, perceptual, profile.fuse_perceptual_every, seed, context
+    )
     resting = replace(fused, rest=closed_windows(face.field, data))
     write_tensors(work.avatar, resting.to_tensors(), resting.metadata())
 
@@ -223,7 +223,7 @@ class _Face:
 
 def _read_face(work: WorkFolder) -> _Face:
     tensors, metadata = read_tensors(work.face)
-    field = FaceField(aligned=metadata["aligned"] == "1")
+    field = FaceField(aligned=metadata["aligned"] == "1", lids=metadata["lids"] == "1")
     gaussians = load_branch("face", tensors, field).frozen()
     field.requires_grad_(False)
     return _Face(gaussians, int(tensors[MOVING]), field, tensors[POSE_OFFSETS])

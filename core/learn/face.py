@@ -19,11 +19,11 @@ from core.learn.training_set import TrainingSet
 from core.splat import Rasterization
 
 GUIDED_EVERY = 10
-"""Each 10th frame shows a widely opened mouth (the facts sheet's lip-opening window, bounded)."""
+"""Each 10th frame shows a widely opened mouth (the facts sheet's lip-opening window, bounded), another one a blink."""
+SHUT = 0.5
+"""Blink coefficient from which lids count as shut."""
 POSES_FROM = 300
 """Iterations before the poses are refined: by then there is a head to align."""
-PERCEPTUAL_EVERY = 2
-"""A patch costs as much as a third of all the rest of an iteration."""
 FACE_LABELS = (Label.HAIR, Label.SKIN, Label.LIPS)
 
 
@@ -38,28 +38,32 @@ class FaceLoss:
         poses: PoseRefinement | None = None,
         perceptual: PatchLoss | None = None,
         perceptual_from: int = 0,
+        perceptual_every: int = 1,
     ) -> None:
         """
         Args:
             data: the training frames.
             mouth: the branch paints the mouth's interior too, for want of a branch that does.
             poses: the branch's own, which every drawn frame refines from iteration `POSES_FROM` on.
-            perceptual: added at every second iteration from `perceptual_from` on; None leaves it out.
+            perceptual: added at every `perceptual_every`-th iteration from `perceptual_from` on; None leaves it out.
             perceptual_from: see there.
+            perceptual_every: see there.
         """
         self._data = data
         self._poses = poses
         self._perceptual = perceptual
         self._perceptual_from = perceptual_from
+        self._perceptual_every = perceptual_every
         self._belongs = np.isin(np.arange(256), (*FACE_LABELS, Label.MOUTH) if mouth else FACE_LABELS)
         widest = np.argsort(data.opening)[-max(1, data.count // 4) :]
-        self._wide: list[int] = widest.tolist()
+        shut = np.nonzero(data.expression[:, -1].numpy() >= SHUT)[0]
+        self._guided: dict[int, list[int]] = {GUIDED_EVERY - 1: widest.tolist(), GUIDED_EVERY // 2 - 1: shut.tolist()}
 
     def __call__(self, branch: Learning) -> tuple[Tensor, Rasterization]:
         """Loss and drawing of the branch's next frame."""
         data = self._data
-        guided = branch.iteration % GUIDED_EVERY == GUIDED_EVERY - 1
-        index = branch.draw_from(self._wide) if guided else branch.next_frame(data.count)
+        guided = self._guided.get(branch.iteration % GUIDED_EVERY)
+        index = branch.draw_from(guided) if guided else branch.next_frame(data.count)
         background = torch.rand(3, generator=branch.generator)
         box = data.head_boxes[index]
         pixels, labels = data.crop(index, box)
@@ -76,7 +80,7 @@ class FaceLoss:
             + ALPHA_WEIGHT * coverage(drawn.alpha, covered)
             + MOTION_WEIGHT * motion.magnitude()
         )
-        perceived = branch.iteration >= self._perceptual_from and branch.iteration % PERCEPTUAL_EVERY == 0
+        perceived = branch.iteration >= self._perceptual_from and branch.iteration % self._perceptual_every == 0
         if self._perceptual is not None and perceived:
             loss = loss + self._perceptual(drawn.image, target, inside, branch.generator)
         return loss, drawn

@@ -39,6 +39,7 @@ def fuse(
     backdrops: npt.NDArray[np.uint8],
     iterations: int,
     perceptual: PatchLoss | None,
+    perceptual_every: int,
     seed: int,
     context: StageContext,
 ) -> Avatar:
@@ -51,7 +52,8 @@ def fuse(
         data: the training frames.
         backdrops: [T, S, S, 3] torso over background plate for each of them.
         iterations: single frames.
-        perceptual: added to every frame's loss; None leaves it out.
+        perceptual: added to the loss of every `perceptual_every`-th iteration; None leaves it out.
+        perceptual_every: see there.
         seed: of the frame order.
         context: progress as stage `fuse`.
     """
@@ -67,7 +69,7 @@ def fuse(
             moved[index] = _move(avatar, data, index)
         image, target = _picture(face, mouth, moved[index], data, backdrops, index)
         loss = reconstruction(image, target)
-        if perceptual is not None:
+        if perceptual is not None and iteration % perceptual_every == 0:
             loss = loss + perceptual(image, target, torch.ones_like(target[0], dtype=torch.bool), generator)
         loss.backward()  # type: ignore[no-untyped-call]
         face_adam.step(face, RATES_FUSE)

@@ -21,7 +21,10 @@ Points = npt.NDArray[np.float64]
 
 SHELL_CENTRE = np.array([0.0, 0.0, -0.045])
 SHELL_RADII = np.array([0.082, 0.125, 0.10])
-"""Metres: an ellipsoid that hair, ears and skull lie near."""
+"""Metres: an ellipsoid that the front of a head lies near."""
+SHELL_SIDES, SHELL_STRETCH = 0.03, 2.0
+"""Metres in head space from which, and how many times as far as the ellipsoid, a head goes back: its outline is where
+it is widest, behind the ears, and an outline that lies too near slides off when the head turns (docs/learning.md)."""
 COLOUR_FRAMES = 6
 
 
@@ -70,7 +73,7 @@ def _project(data: TrainingSet, index: int, points: Points) -> Points:
 
 
 def _on_shell(data: TrainingSet, face: CanonicalFace, count: int, random: np.random.Generator) -> Points:
-    """Rays through head pixels outside the mesh of the first, middle and last frame, met with the ellipsoid."""
+    """Rays through head pixels outside the mesh of the first, middle and last frame, met with the shell."""
     found = [_shell_points(data, face, index, count, random) for index in (0, data.count // 2, data.count - 1)]
     points = np.concatenate(found)
     return np.asarray(points[random.permutation(len(points))[:count]])
@@ -100,7 +103,13 @@ def _shell_points(
     pose = data.poses[index].double().numpy()
     origin = -pose[:3, :3].T @ pose[:3, 3]
     directions = rays @ pose[:3, :3]
-    return np.asarray(origin + directions * _first_hit(origin, directions)[:, None])
+    return _stretched(origin + directions * _first_hit(origin, directions)[:, None], directions)
+
+
+def _stretched(points: Points, directions: Points) -> Points:
+    """Points behind `SHELL_SIDES` moved back along their rays, away from the camera."""
+    behind = np.minimum(points[:, 2] - SHELL_SIDES, 0)
+    return np.asarray(points + directions * ((SHELL_STRETCH - 1) * behind / directions[:, 2])[:, None])
 
 
 def _first_hit(origin: Points, directions: Points) -> Points:

@@ -65,8 +65,9 @@ def predicted(field: FaceField, track: MotionTrack, points: Tensor) -> Tensor:
     found = []
     for start in range(0, track.count, _BATCH):
         chosen = np.arange(start, min(start + _BATCH, track.count))
-        outputs = field.outputs(features, *field.conditions(track.heard(chosen), track.expressed(chosen)))
-        found.append(translations(outputs, features).view(len(chosen), len(points), 3))
+        speech, upper = field.conditions(track.heard(chosen), track.expressed(chosen))
+        moved = translations(field.outputs(features, speech, upper), features, upper)
+        found.append(moved.view(len(chosen), len(points), 3))
     return torch.cat(found)
 
 

@@ -283,8 +283,8 @@ def _swing(motion: Motion, part: _Part) -> Tensor:
 def _motion(field: FaceField, points: Tensor, windows: Tensor, expression: Tensor) -> Motion:
     """Translations [B * N, 3], frame by frame."""
     features = field.features(points)
-    outputs = field.outputs(features, *field.conditions(windows, expression))
-    return Motion(translations(outputs, features))
+    speech, upper = field.conditions(windows, expression)
+    return Motion(translations(field.outputs(features, speech, upper), features, upper))
 
 
 def _motion_loss(motion: Motion, part: _Part) -> Tensor:

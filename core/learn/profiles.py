@@ -47,6 +47,10 @@ class Profile:
     fuse_iterations: int
     perceptual: float = 0.0
     """Weight of LPIPS on patches, late in the face stage and while fusing; 0 leaves it out."""
+    perceptual_every: int = 2
+    """Iterations of the face stage to a patch: one costs as much as a third of all the rest of an iteration."""
+    fuse_perceptual_every: int = 1
+    """Iterations of the fuse stage to a patch."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Method:
     """Face-mouth hook (equations 10-11); without it the mouth hears speech alone."""
     mouth_branch: bool = True
     """A branch of its own for the mouth's interior; without it the face branch learns that too."""
+    lids: bool = True
+    """Lids that close as this person's do (core.learn.lids); without them the field alone has to learn blinks."""
     perceptual: bool = True
     """LPIPS on patches."""
     poses: bool = True
@@ -80,7 +86,8 @@ PROFILES = {
         ),
         Profile(
             "paper", 512, 3000, 2500, 2500,
-            BranchSchedule(10000, 20000, 3e-4), BranchSchedule(10000, 8000, 2e-4), 2000, perceptual=0.15,
+            BranchSchedule(10000, 12000, 3e-4), BranchSchedule(10000, 6000, 2e-4), 2000, perceptual=0.15,
+            perceptual_every=8, fuse_perceptual_every=4,
         ),
     )
 }  # fmt: skip
