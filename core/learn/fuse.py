@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.avatar import Avatar, Gaussians, Motion, face_mouth_hook, hook_extremes
 from core.avatar.drawing import compose, draw
-from core.learn.contribution import painted_pixels, shows
+from core.learn.contribution import TURNED, painted_pixels, recoloured, shows
 from core.learn.losses import reconstruction
 from core.learn.optimise import RATES, GaussianAdam
 from core.learn.patches import PatchLoss
@@ -43,7 +43,9 @@ def fuse(
     seed: int,
     context: StageContext,
 ) -> Avatar:
-    """The avatar with tuned colours and opacities, and without Gaussians that never show.
+    """The avatar with tuned colours and opacities, without Gaussians that never show.
+
+    Those that show only when the head turns further than it did take their neighbours' colours.
 
     Short enough (seconds to a minute) to start anew where it was cut off.
 
@@ -57,7 +59,7 @@ def fuse(
         seed: of the frame order.
         context: progress as stage `fuse`.
     """
-    avatar = _without_invisible(avatar, data)
+    avatar, seen = _without_invisible(avatar, data)
     generator = torch.Generator().manual_seed(seed)
     face, mouth = avatar.face.trainable(), avatar.mouth.trainable()
     face_adam, mouth_adam = GaussianAdam(face), GaussianAdam(mouth)
@@ -77,17 +79,32 @@ def fuse(
         if iteration % REPORT_EVERY == 0:
             context.report("fuse", iteration / iterations)
     context.report("fuse", 1.0)
-    return replace(avatar, face=face.frozen(), mouth=mouth.frozen())
+    return replace(avatar, face=recoloured(face.frozen(), seen.face), mouth=recoloured(mouth.frozen(), seen.mouth))
 
 
-def _without_invisible(avatar: Avatar, data: TrainingSet) -> Avatar:
-    """The avatar without the Gaussians that no picture shows."""
+@dataclass(frozen=True)
+class _Seen:
+    """[N] bool of each branch: which Gaussians some training picture shows."""
+
+    face: Tensor
+    mouth: Tensor
+
+
+def _without_invisible(avatar: Avatar, data: TrainingSet) -> tuple[Avatar, _Seen]:
+    """The avatar without the Gaussians that no picture shows, turned further or not, and what is seen of the others."""
     frames = range(0, data.count, max(1, data.count // LOOKS))
     moved = [(_move(avatar, data, index), data.poses[index]) for index in frames]
-    face = shows(painted_pixels(avatar.face, [(m.face, pose) for m, pose in moved], data.camera), data.size)
-    mouth = shows(painted_pixels(avatar.mouth, [(m.mouth, pose) for m, pose in moved], data.camera), data.size)
+    face_seen, face = _shown(avatar.face, [(m.face, pose) for m, pose in moved], data)
+    mouth_seen, mouth = _shown(avatar.mouth, [(m.mouth, pose) for m, pose in moved], data)
     moving = None if avatar.moving is None else int(face[: avatar.moving].sum())
-    return replace(avatar, face=avatar.face.chosen(face), mouth=avatar.mouth.chosen(mouth), moving=moving)
+    kept = replace(avatar, face=avatar.face.chosen(face), mouth=avatar.mouth.chosen(mouth), moving=moving)
+    return kept, _Seen(face_seen[face], mouth_seen[mouth])
+
+
+def _shown(gaussians: Gaussians, pictures: list[tuple[Motion, Tensor]], data: TrainingSet) -> tuple[Tensor, Tensor]:
+    """[N] bool: what these pictures show, and what they or the same turned further do."""
+    seen = shows(painted_pixels(gaussians, pictures, data.camera), data.size)
+    return seen, seen | shows(painted_pixels(gaussians, pictures, data.camera, TURNED), data.size)
 
 
 @torch.no_grad()

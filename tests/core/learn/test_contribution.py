@@ -4,7 +4,7 @@ import torch
 
 from core.avatar import Gaussians, Motion
 from core.camera import Camera
-from core.learn.contribution import painted_pixels, shows
+from core.learn.contribution import TURNED, painted_pixels, recoloured, shows
 
 CAMERA = Camera.centred(700.0, 256)
 POSE = torch.eye(4)
@@ -31,7 +31,7 @@ def test_pixels_painted_are_the_blending_weights_of_the_picture():
 def test_what_is_hidden_goes_and_what_stands_before_or_beside_stays():
     gaussians = head([[0.0, 0.0, 0.05], [0.0, 0.0, -0.03], [0.09, 0.0, 0.05]])
     still = Motion(torch.zeros(628, 3))
-    painted = painted_pixels(gaussians, [(still, POSE)], CAMERA)
+    painted = painted_pixels(gaussians, [(still, POSE)], CAMERA, (0.0, *TURNED))
     kept = gaussians.chosen(shows(painted, 256))
     assert kept.count == 627
     assert not bool((kept.means == torch.tensor([0.0, 0.0, 0.05])).all(1).any())
@@ -44,3 +44,17 @@ def test_what_one_picture_hides_another_may_show():
     aside[-1, 0] = 0.1
     painted = painted_pixels(gaussians, [(still, POSE), (Motion(aside), POSE)], CAMERA)
     assert shows(painted, 256).sum() == 626
+
+
+def test_what_only_a_turn_shows_takes_the_colours_about_it():
+    gaussians = head([[0.063, 0.0, 0.02]])  # behind the wall's edge
+    gaussians.colors[:-1] = torch.tensor([0.8, 0.6, 0.5])
+    gaussians.colors[-1] = torch.tensor([1.0, -0.5, 0.2])
+    still = Motion(torch.zeros(626, 3))
+    aside = shows(painted_pixels(gaussians, [(still, POSE)], CAMERA, TURNED), 256)
+    seen = torch.ones(626, dtype=torch.bool)
+    seen[-1] = False
+    assert aside[-1]
+    calm = recoloured(gaussians, seen).colors
+    assert torch.equal(calm[:-1], gaussians.colors[:-1]) and torch.equal(calm[-1], calm[0])
+    assert recoloured(gaussians, ~seen) is gaussians  # too few to ask

@@ -6,7 +6,7 @@ import torch
 from core.camera import Camera
 from core.clip.canonical import canonical_face
 from core.clip.layout import Label
-from core.learn.initialise import SHELL_CENTRE, SHELL_RADII, SHELL_SIDES, SHELL_STRETCH, face_gaussians
+from core.learn.initialise import HAIRLINE, SHELL_CENTRE, SHELL_RADII, SHELL_SIDES, SHELL_STRETCH, face_gaussians
 from core.learn.training_set import TrainingSet
 
 SIZE, SURFACE, SHELL = 256, 300, 400
@@ -48,7 +48,7 @@ def test_the_shell_is_seen_as_head_and_outside_the_face() -> None:
     assert (((columns - 128) / 51) ** 2 + ((rows - 128) / 76) ** 2 < 1).all()
 
 
-def test_behind_its_front_a_head_goes_back_further_than_the_ellipsoid() -> None:
+def test_hair_goes_back_further_than_the_ellipsoid() -> None:
     points = shell()
     behind = (points[:, 2] - SHELL_SIDES).clamp(max=0)
     ahead = points[:, 2] - behind * (1 - 1 / SHELL_STRETCH)
@@ -56,10 +56,21 @@ def test_behind_its_front_a_head_goes_back_further_than_the_ellipsoid() -> None:
     across = points[:, :2] * (before / depth)[:, None]
     centre, radii = torch.from_numpy(SHELL_CENTRE), torch.from_numpy(SHELL_RADII)
     unstretched = (torch.cat([across, ahead[:, None]], 1) - centre) / radii
-    hit = (across / radii[:2]).norm(dim=1) < 0.9
-    assert hit.sum() > SHELL / 4
+    hit = ((across / radii[:2]).norm(dim=1) < 0.9) & (across[:, 1] > HAIRLINE)
+    assert hit.sum() > SHELL / 10
     assert torch.allclose(unstretched[hit].norm(dim=1), torch.ones(1, dtype=torch.float64), atol=1e-3)
     assert points[:, 2].min() < SHELL_CENTRE[2] - 0.03
+
+
+def test_beside_the_face_a_head_goes_on_where_the_mesh_ends() -> None:
+    points = shell()
+    vertices = torch.from_numpy(canonical_face().vertices)
+    distance, nearest = torch.cdist(points[:, :2], vertices[:, :2]).min(1)
+    beside = (points[:, 1] < 0.03) & (distance < 0.004)
+    assert beside.sum() > 5
+    assert ((points[beside, 2] - vertices[nearest[beside], 2]) < 0.005).all()
+    away = (points[:, 1] < 0.03) & (distance > 0.02)
+    assert points[away, 2].mean() < points[beside, 2].mean() - 0.02
 
 
 def test_colours_are_those_of_the_pictures() -> None:
