@@ -27,8 +27,6 @@ SHELL_SIDES, SHELL_STRETCH = 0.03, 2.0
 it is widest, behind the ears, and an outline that lies too near slides off when the head turns (docs/learning.md)."""
 SHELL_SLOPE = 0.02
 """Metres beside the mesh's edge over which a head goes that far back: a step there would open into a gap."""
-HAIRLINE = 0.045
-"""Metres in head space."""
 COLOUR_FRAMES = 6
 
 
@@ -113,13 +111,12 @@ def _shell_points(
 def _receding(points: Points, directions: Points, face: CanonicalFace) -> Points:
     """Points of the ellipsoid moved along their rays to where a head goes on beside the face.
 
-    From the mesh's own depth at its edge to `SHELL_STRETCH` times as far back as the ellipsoid, `SHELL_SLOPE` away from
-    it; above the `HAIRLINE`, where hair stands off the face, that far back at once.
+    From the mesh's own depth at its edge to `SHELL_STRETCH` times as far back as the ellipsoid where `SHELL_SLOPE` ends.
     """
     behind = np.minimum(points[:, 2] - SHELL_SIDES, 0)
     deep = points[:, 2] + (SHELL_STRETCH - 1) * behind
     distance, nearest = cKDTree(face.vertices[:, :2]).query(points[:, :2])
-    share = np.where(points[:, 1] > HAIRLINE, 1, np.minimum(distance / SHELL_SLOPE, 1))
+    share = np.minimum(distance / SHELL_SLOPE, 1)
     edge = np.minimum(face.vertices[nearest, 2], points[:, 2])
     depth = edge + share * (deep - edge)
     return np.asarray(points + directions * ((depth - points[:, 2]) / directions[:, 2])[:, None])

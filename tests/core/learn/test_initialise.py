@@ -6,7 +6,7 @@ import torch
 from core.camera import Camera
 from core.clip.canonical import canonical_face
 from core.clip.layout import Label
-from core.learn.initialise import HAIRLINE, SHELL_CENTRE, SHELL_RADII, SHELL_SIDES, SHELL_STRETCH, face_gaussians
+from core.learn.initialise import SHELL_CENTRE, SHELL_RADII, SHELL_SIDES, SHELL_SLOPE, SHELL_STRETCH, face_gaussians
 from core.learn.training_set import TrainingSet
 
 SIZE, SURFACE, SHELL = 256, 300, 400
@@ -56,7 +56,8 @@ def test_hair_goes_back_further_than_the_ellipsoid() -> None:
     across = points[:, :2] * (before / depth)[:, None]
     centre, radii = torch.from_numpy(SHELL_CENTRE), torch.from_numpy(SHELL_RADII)
     unstretched = (torch.cat([across, ahead[:, None]], 1) - centre) / radii
-    hit = ((across / radii[:2]).norm(dim=1) < 0.9) & (across[:, 1] > HAIRLINE)
+    away = torch.cdist(across, torch.from_numpy(canonical_face().vertices)[:, :2]).amin(1) > SHELL_SLOPE
+    hit = ((across / radii[:2]).norm(dim=1) < 0.9) & away
     assert hit.sum() > SHELL / 10
     assert torch.allclose(unstretched[hit].norm(dim=1), torch.ones(1, dtype=torch.float64), atol=1e-3)
     assert points[:, 2].min() < SHELL_CENTRE[2] - 0.03
