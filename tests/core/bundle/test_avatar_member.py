@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load, save
 
 from core.avatar import Avatar, FaceField, Gaussians, MouthField
+from core.avatar.lids import empty_lids
 from core.bundle.avatar_member import avatar_bytes, head_ply, parse_avatar
 from core.errors import BundleError
 
@@ -20,7 +21,9 @@ def avatar() -> Avatar:
     torch.manual_seed(0)
     branches = [Gaussians.at(torch.rand(n, 3) * 0.1, torch.rand(n, 3), torch.full((n,), 0.004), 0.4) for n in (40, 15)]
     face, mouth = (branch.frozen() for branch in branches)
-    return Avatar(face, FaceField(), mouth, MouthField(), rest=torch.rand(8, 16, 64), moving=30)
+    field = FaceField(lids=True)
+    field.lids = torch.rand_like(empty_lids())
+    return Avatar(face, field, mouth, MouthField(), rest=torch.rand(8, 16, 64), moving=30)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,10 @@ def forged(data: bytes, how: str) -> bytes:
         tensors["face.opacities"] = tensors["face.opacities"][:-1]
     elif how == "wrong rest":
         tensors["rest"] = tensors["rest"][:-1]
+    elif how == "wrong lids":
+        tensors["face_field.lids"] = tensors["face_field.lids"][:2]
+    elif how == "nothing says that there are lids":
+        metadata["face_lids"] = "0"
     elif how == "more move than there are":
         tensors["moving"] = torch.tensor(41)
     elif how == "nothing says how many move":
@@ -86,7 +93,7 @@ def forged(data: bytes, how: str) -> bytes:
     "how",
     [
         *("not finite", "missing tensor", "wrong shape", "wrong rest", "wrong type", "no Gaussians"),
-        *("more move than there are", "nothing says how many move"),
+        *("more move than there are", "nothing says how many move", "wrong lids", "nothing says that there are lids"),
         *("huge field", "negative field", "no metadata", "metadata is a list"),
     ],
 )

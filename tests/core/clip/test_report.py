@@ -234,7 +234,11 @@ def test_a_cut_is_warned_about(sample: Sample, film: Film) -> None:
 def test_the_clip_keeps_the_report_that_inspect_prints(film: Film, tmp_path: Path) -> None:
     path = film.with_pictures(lambda _, picture: picture)
     build_clip(path, tmp_path / "clip", ClipOptions(size=128), StageContext())
-    assert read_report(tmp_path / "clip") == report_on(path)
+    kept, printed = read_report(tmp_path / "clip"), report_on(path)
+    assert kept is not None
+    # The speech encoder's threads add up in any order: its last bit can turn the third digit of a correlation.
+    assert kept.pop("lag_correlation") == pytest.approx(printed.pop("lag_correlation"), abs=1.5e-3)
+    assert kept == printed
     assert read_report(tmp_path) is None
 
 
