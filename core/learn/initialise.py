@@ -111,7 +111,7 @@ def _shell_points(
 def _receding(points: Points, directions: Points, face: CanonicalFace) -> Points:
     """Points of the ellipsoid moved along their rays to where a head goes on beside the face.
 
-    From the mesh's own depth at its edge, to `SHELL_STRETCH` times as far back as the ellipsoid `SHELL_SLOPE` beside it.
+    From the mesh's own depth at its edge, to `SHELL_STRETCH` times as far back as the ellipsoid `SHELL_SLOPE` away.
     """
     behind = np.minimum(points[:, 2] - SHELL_SIDES, 0)
     deep = points[:, 2] + (SHELL_STRETCH - 1) * behind
