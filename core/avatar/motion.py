@@ -137,6 +137,11 @@ class FaceField(nn.Module):
         )
         return mlp(inputs.view(batch * count, inputs.shape[2]), list(self.layers))
 
+    def translated(self, features: FaceFeatures, windows: Tensor, expression: Tensor) -> Tensor:
+        """Metres [B * N, 3] that the N points of `features` move in frames of [B, 8, 16, 64] and [B, 6]."""
+        speech, upper = self.conditions(windows, expression)
+        return translations(self.outputs(features, speech, upper), features, upper)
+
     def forward(self, points: Tensor, windows: Tensor, expression: Tensor) -> Motion:
         """Motion of [N, 3] points for one frame's speech windows [8, 16, 64] and expression [6]."""
         return self.move(self.features(points), *self.condition(windows, expression))

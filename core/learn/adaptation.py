@@ -107,9 +107,8 @@ def learn_face(
         data,
         mouth=not method.mouth_branch,
         poses=branch.poses,
-        perceptual=_patches(profile, method, data),
+        perceptual=_patches(profile, method, data, profile.perceptual_every),
         perceptual_from=round(PERCEPTUAL_FROM * profile.face.iterations),
-        perceptual_every=profile.perceptual_every,
     )
     train_branch(branch, profile.face, data.size, loss, work.root, "face", context)
     parts = {"aligned": branch.field.aligner is not None, "lids": branch.field.lids is not None}
@@ -119,9 +118,9 @@ def learn_face(
     write_tensors(work.face, tensors, {name: str(int(there)) for name, there in parts.items()})
 
 
-def _patches(profile: Profile, method: Method, data: TrainingSet) -> PatchLoss | None:
+def _patches(profile: Profile, method: Method, data: TrainingSet, every: int) -> PatchLoss | None:
     wanted = method.perceptual and profile.perceptual > 0
-    return PatchLoss(Lpips.published(), profile.perceptual, data.size) if wanted else None
+    return PatchLoss(Lpips.published(), profile.perceptual, data.size, every) if wanted else None
 
 
 def _motion_track(clip: Clip, data: TrainingSet) -> MotionTrack:
@@ -190,10 +189,8 @@ def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageCont
         [backdrop(frame, labels, clip.plate) for frame, labels in zip(data.frames, data.labels, strict=True)]
     )
     avatar = Avatar(face.gaussians, face.field, mouth, mouth_field, moving=face.moving)
-    perceptual = _patches(profile, method, data)
-    fused = fuse(
-        avatar, data, backdrops, profile.fuse_iterations, perceptual, profile.fuse_perceptual_every, seed, context
-    )
+    perceptual = _patches(profile, method, data, profile.fuse_perceptual_every)
+    fused = fuse(avatar, data, backdrops, profile.fuse_iterations, perceptual, seed, context)
     resting = replace(fused, rest=closed_windows(face.field, data))
     write_tensors(work.avatar, resting.to_tensors(), resting.metadata())
 

@@ -38,22 +38,19 @@ class FaceLoss:
         poses: PoseRefinement | None = None,
         perceptual: PatchLoss | None = None,
         perceptual_from: int = 0,
-        perceptual_every: int = 1,
     ) -> None:
         """
         Args:
             data: the training frames.
             mouth: the branch paints the mouth's interior too, for want of a branch that does.
             poses: the branch's own, which every drawn frame refines from iteration `POSES_FROM` on.
-            perceptual: added at every `perceptual_every`-th iteration from `perceptual_from` on; None leaves it out.
+            perceptual: added where it is due from iteration `perceptual_from` on; None leaves it out.
             perceptual_from: see there.
-            perceptual_every: see there.
         """
         self._data = data
         self._poses = poses
         self._perceptual = perceptual
         self._perceptual_from = perceptual_from
-        self._perceptual_every = perceptual_every
         self._belongs = np.isin(np.arange(256), (*FACE_LABELS, Label.MOUTH) if mouth else FACE_LABELS)
         widest = np.argsort(data.opening)[-max(1, data.count // 4) :]
         shut = np.nonzero(data.expression[:, -1].numpy() >= SHUT)[0]
@@ -80,7 +77,7 @@ class FaceLoss:
             + ALPHA_WEIGHT * coverage(drawn.alpha, covered)
             + MOTION_WEIGHT * motion.magnitude()
         )
-        perceived = branch.iteration >= self._perceptual_from and branch.iteration % self._perceptual_every == 0
-        if self._perceptual is not None and perceived:
+        late = branch.iteration >= self._perceptual_from
+        if self._perceptual is not None and late and self._perceptual.due(branch.iteration):
             loss = loss + self._perceptual(drawn.image, target, inside, branch.generator)
         return loss, drawn

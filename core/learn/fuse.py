@@ -39,7 +39,6 @@ def fuse(
     backdrops: npt.NDArray[np.uint8],
     iterations: int,
     perceptual: PatchLoss | None,
-    perceptual_every: int,
     seed: int,
     context: StageContext,
 ) -> Avatar:
@@ -54,8 +53,7 @@ def fuse(
         data: the training frames.
         backdrops: [T, S, S, 3] torso over background plate for each of them.
         iterations: single frames.
-        perceptual: added to the loss of every `perceptual_every`-th iteration; None leaves it out.
-        perceptual_every: see there.
+        perceptual: added to the loss where it is due; None leaves it out.
         seed: of the frame order.
         context: progress as stage `fuse`.
     """
@@ -71,7 +69,7 @@ def fuse(
             moved[index] = _move(avatar, data, index)
         image, target = _picture(face, mouth, moved[index], data, backdrops, index)
         loss = reconstruction(image, target)
-        if perceptual is not None and iteration % perceptual_every == 0:
+        if perceptual is not None and perceptual.due(iteration):
             loss = loss + perceptual(image, target, torch.ones_like(target[0], dtype=torch.bool), generator)
         loss.backward()  # type: ignore[no-untyped-call]
         face_adam.step(face, RATES_FUSE)

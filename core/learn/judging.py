@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from core.avatar import FaceField
-from core.avatar.motion import translations
 from core.clip.canonical import LIPS_INNER, LIPS_OUTER
 from core.learn.motion_track import MotionTrack
 
@@ -65,8 +64,7 @@ def predicted(field: FaceField, track: MotionTrack, points: Tensor) -> Tensor:
     found = []
     for start in range(0, track.count, _BATCH):
         chosen = np.arange(start, min(start + _BATCH, track.count))
-        speech, upper = field.conditions(track.heard(chosen), track.expressed(chosen))
-        moved = translations(field.outputs(features, speech, upper), features, upper)
+        moved = field.translated(features, track.heard(chosen), track.expressed(chosen))
         found.append(moved.view(len(chosen), len(points), 3))
     return torch.cat(found)
 

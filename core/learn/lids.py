@@ -13,18 +13,16 @@ from scipy.interpolate import LinearNDInterpolator
 from torch import Tensor
 
 from core.avatar.lids import COLUMNS, EXTENT, ROWS
+from core.clip.face_texture import EYES
 from core.learn.motion_track import MotionTrack
 
 Floats = npt.NDArray[np.float64]
 
-# fmt: off
-UPPER = ((246, 161, 160, 159, 158, 157, 173), (466, 388, 387, 386, 385, 384, 398))
-LOWER = ((7, 163, 144, 145, 153, 154, 155), (249, 390, 373, 374, 380, 381, 382))
+UPPER, LOWER = tuple(eye[:8:-1] for eye in EYES), tuple(eye[1:8] for eye in EYES)
 """Margins of the lids of both eyes, outer corner to inner, those above each other at the same place."""
 FOLD = ((247, 30, 29, 27, 28, 56, 190), (467, 260, 259, 257, 258, 286, 414))
 """The next line above the upper lid's margin."""
-CORNERS = ((33, 133), (263, 362))
-# fmt: on
+CORNERS = tuple((eye[0], eye[8]) for eye in EYES)
 MEETING = 0.12
 """Where lids meet: how far the lower one comes up, of the opening."""
 FOLLOWING = 0.15
@@ -73,7 +71,7 @@ def _prior(places: Floats) -> Floats:
 
 def _nearness(places: Floats) -> Floats:
     """[468] 1 at the lids' margins, 0 away from them."""
-    margins = places[[i for ring in (*UPPER, *LOWER, *CORNERS) for i in ring]]
+    margins = places[[i for eye in EYES for i in eye]]
     distance = np.linalg.norm(places[:, None] - margins, axis=2).min(1)
     return np.asarray(np.clip((FAR - distance) / (FAR - NEAR), 0, 1))
 

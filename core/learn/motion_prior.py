@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.avatar import FaceField, Motion, MouthField
-from core.avatar.motion import translations
 from core.avatar.personal import PersonalFaceField, deformation
 from core.learn.contrast import MILLIMETRES, negative_contrast
 from core.learn.identity_free import IdentityFree, RunningMeans
@@ -282,9 +281,7 @@ def _swing(motion: Motion, part: _Part) -> Tensor:
 
 def _motion(field: FaceField, points: Tensor, windows: Tensor, expression: Tensor) -> Motion:
     """Translations [B * N, 3], frame by frame."""
-    features = field.features(points)
-    speech, upper = field.conditions(windows, expression)
-    return Motion(translations(field.outputs(features, speech, upper), features, upper))
+    return Motion(field.translated(field.features(points), windows, expression))
 
 
 def _motion_loss(motion: Motion, part: _Part) -> Tensor:

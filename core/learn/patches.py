@@ -25,6 +25,12 @@ class PatchLoss:
     weight: float
     size: int
     """Side of the whole frame in pixels."""
+    every: int = 1
+    """Iterations to a patch."""
+
+    def due(self, iteration: int) -> bool:
+        """Whether this iteration has one."""
+        return iteration % self.every == 0
 
     def __call__(self, image: Tensor, target: Tensor, inside: Tensor, generator: torch.Generator) -> Tensor:
         """Weighted distance of a patch about a random pixel of `inside`; zero where none is, or the crop is too small.
