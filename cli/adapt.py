@@ -32,7 +32,7 @@ def adapt(
     umf: Annotated[str, typer.Option("--umf", help="Universal motion field: base, a file, or none.")] = "base",
     device: Annotated[
         str,
-        typer.Option("--device", help="What draws: auto (the CPU), cpu, or cuda (gsplat; not yet run on hardware)."),
+        typer.Option("--device", help="What draws: auto (the CPU), cpu, or cuda (gsplat: docs/splatting.md)."),
     ] = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
     workdir: Annotated[

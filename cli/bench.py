@@ -56,6 +56,9 @@ def splat(
             help="Also this compiled rasteriser, in turns with ours (C interface: core/splat/peer_library.py).",
         ),
     ] = None,
+    cuda: Annotated[
+        bool, typer.Option("--cuda", help="Also gsplat's CUDA kernels, on tensors of the card and on those of the CPU.")
+    ] = False,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", help="Instead: 1k-200k Gaussians at 128-1024 pixels, drawn into this SVG file."),
@@ -70,12 +73,12 @@ def splat(
     if plot is not None:
         gaussians = gaussians or list(PLOTTED_GAUSSIANS)
         resolution = resolution or list(PLOTTED_RESOLUTIONS)
-        anchor = False
+        anchor = cuda = False
     results = [
         result
         for size in resolution or [512]
         for count in gaussians or [20_000]
-        for result in bench_splat(count, size, channels, repeats, anchor, clock, peer_library)
+        for result in bench_splat(count, size, channels, repeats, anchor, clock, peer_library, cuda)
     ]
     table = Table("backend", "pixels", "Gaussians", "channels", "fwd ms", "f+b ms")
     for row in results:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from core.splat import encode_triplane, library, mlp, peer, peer_library, photometric_loss, rasterize, reference, ssim
+from core.splat.device import check_device
 from core.splat.scene import benchmark_scene
 
 FORWARD_FLOPS = 34
@@ -110,14 +111,20 @@ def bench_splat(
     anchor: bool,
     clock: Clock = time.perf_counter,
     other: Path | None = None,
+    cuda: bool = False,
 ) -> list[SplatResult]:
     """Our backend, and with `anchor` gsplat's torch code (our torch reference where gsplat is not installed).
 
-    `other`: a library that `peer_library` can drive, measured in turns with ours.
+    `other`: a library that `peer_library` can drive, measured in turns with ours. `cuda`: also gsplat's kernels, in
+    wall time until the card is done, with tensors on the card (`gsplat-cuda`) and with tensors in main memory, as
+    `likeness adapt --device cuda` has them (`gsplat-cuda-from-cpu`); the floor is the CPU's, so these rows have none.
 
     Raises:
         OSError, AttributeError: as `peer_library.load`.
+        UsageError: `cuda_unavailable`.
     """
+    if cuda:
+        check_device("cuda")
     scene = benchmark_scene(gaussians, resolution, channels)
     pairs = peer.contributing_pairs(scene)
     peak = fma_peak_gflops()
@@ -127,18 +134,27 @@ def bench_splat(
     weights = torch.randn(channels, resolution, resolution, generator=torch.Generator().manual_seed(0))
 
     def measure(
-        drawn: dict[str, Callable[..., Tensor]], runs: int, threads: int, warm_up: int = WARM_UP
+        drawn: dict[str, Callable[..., Tensor]],
+        runs: int,
+        threads: int,
+        warm_up: int = WARM_UP,
+        clock: Clock = clock,
+        device: str = "cpu",
+        settle: Callable[[], None] = lambda: None,
     ) -> list[SplatResult]:
-        leaves = [tensor.clone().requires_grad_() for tensor in scene.tensors()]
+        leaves = [tensor.clone().to(device).requires_grad_() for tensor in scene.tensors()]
+        upstream = weights.to(device)
 
         def forward(draw: Callable[..., Tensor]) -> None:
             with torch.no_grad():
                 draw(*leaves)
+            settle()
 
         def both(draw: Callable[..., Tensor]) -> None:
             for leaf in leaves:
                 leaf.grad = None
-            torch.autograd.backward(draw(*leaves), weights)
+            torch.autograd.backward(draw(*leaves), upstream)
+            settle()
 
         draws = list(drawn.values())
         forward_ms = medians_ms([lambda draw=draw: forward(draw) for draw in draws], runs, clock, warm_up)  # type: ignore[misc]
@@ -159,6 +175,11 @@ def bench_splat(
     if other is not None:
         compiled[other.stem] = peer_library.renderer(peer_library.load(other), scene)
     results = measure(compiled, repeats, library.threads())
+    if cuda:
+        for name, device in (("gsplat-cuda", "cuda"), ("gsplat-cuda-from-cpu", "cpu")):
+            wall, wait = time.perf_counter, torch.cuda.synchronize
+            rows = measure({name: own("cuda")}, repeats, 1, clock=wall, device=device, settle=wait)
+            results += [replace(row, peak_gflops=None, floor_ms=None) for row in rows]
     if anchor and peer.available():
         drawn = peer.renderer(scene, pairs)
         anchors = {"gsplat-torch": lambda *leaves: drawn(*leaves)[0].permute(2, 0, 1)}

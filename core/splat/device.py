@@ -13,7 +13,7 @@ _chosen: ContextVar[str] = ContextVar("likeness_device", default="cpu")
 
 
 def check_device(name: str) -> None:
-    """Refuse a device that can't be used here. `auto` is the CPU: the CUDA path has not been run on hardware yet.
+    """Refuse a device that can't be used here. `auto` is the CPU: a card made no adaptation faster (docs/splatting.md).
 
     Raises:
         UsageError: `device_unavailable` (no such name), or `cuda_unavailable`.

@@ -1,6 +1,7 @@
-"""`rasterize` on gsplat: the same arguments and results as `core.splat.rasterize`. NOT YET RUN ON HARDWARE.
+"""`rasterize` on gsplat: the same arguments and results as `core.splat.rasterize`.
 
-Only translates: gsplat's conventions are ours. Checks of shapes, dtypes and numbers are the caller's.
+Only translates: gsplat's conventions are ours. Checks of shapes, dtypes and numbers are the caller's. What has been run
+on hardware and what has not: docs/splatting.md.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def rasterize(
     """Draw with gsplat; inputs may lie on any device, results lie where `means` does.
 
     Channels from `geometry_channels` on are drawn by a second call with detached geometry: their gradients reach
-    colours only. Radii are gsplat's: whole pixels, rounded up.
+    colours only. Radii are gsplat's: whole pixels, rounded up. Pictures repeat bit for bit, gradients only to about
+    2e-7 of their norm: gsplat adds them up with atomics.
 
     Raises:
         UsageError: `cuda_unavailable`.
@@ -67,6 +69,8 @@ class _Frame:
         self, geometry: list[Tensor], colors: Tensor, background: Tensor | None
     ) -> tuple[Tensor, Tensor, dict[str, Any]]:
         """[C, H, W], [H, W] and gsplat's intermediate results."""
+        if not len(colors):
+            return self._nothing(geometry, colors, background)
         image, alpha, meta = importlib.import_module("gsplat.rendering").rasterization(
             *geometry,
             colors,
@@ -80,6 +84,17 @@ class _Frame:
             backgrounds=None if background is None else background[None],
         )
         return image[0].permute(2, 0, 1), alpha[0, ..., 0], meta
+
+    def _nothing(
+        self, geometry: list[Tensor], colors: Tensor, background: Tensor | None
+    ) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        """What `draw` returns of no Gaussians: gsplat 1.5.3 divides by their number, which ends the process."""
+        screen = geometry[0][None, :, :2]
+        zero = screen.sum() + sum(tensor.sum() for tensor in (*geometry, colors))  # so that a backward finds its leaves
+        behind = colors.new_zeros(colors.shape[1]) if background is None else background
+        alpha = zero + colors.new_zeros(self.camera.height, self.camera.width)
+        radii = torch.zeros(1, 0, 2, dtype=torch.int32, device=colors.device)
+        return behind[:, None, None] + alpha, alpha, {"means2d": screen, "radii": radii}
 
 
 def _statistics(meta: dict[str, Any], home: torch.device) -> ScreenStatistics:
