@@ -87,6 +87,7 @@ def clip_tracks(clip: Clip) -> Tracks:
         lip_boxes=np.nan_to_num(np.concatenate([lips.min(1), lips.max(1)], axis=1)).astype(np.float32),
         rigid_points=clip.reference.rigid_points.astype(np.float64),
         expression_range=clip.reference.expression_range,
+        skin=clip.reference.skin,
     )
 
 
@@ -138,7 +139,12 @@ def reference(bundle: Bundle) -> Reference:
     """What another clip of the same recording must share with the bundle's own."""
     manifest, tracks = bundle.manifest, Tracks.from_bytes(bundle.read(TRACKS))
     return Reference(
-        manifest.crop, manifest.reference_focal, tracks.rigid_points, manifest.lag_frames, tracks.expression_range
+        manifest.crop,
+        manifest.reference_focal,
+        tracks.rigid_points,
+        manifest.lag_frames,
+        tracks.expression_range,
+        tracks.skin,
     )
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from core.clip.skin import Skin
 from core.errors import BundleError
 
 MAX_FRAMES = 25 * 60 * 10
@@ -35,6 +36,8 @@ class Tracks:
 
     expression_range: npt.NDArray[np.float64] | None = None
     """[2, 6] raw values that count as 0 and 1 of this person's expression, as in `Reference`."""
+    skin: Skin | None = None
+    """What another clip of the same person is aligned to, as in `Reference`."""
 
     @property
     def count(self) -> int:
@@ -43,7 +46,9 @@ class Tracks:
 
     def to_bytes(self) -> bytes:
         """The tracks as one safetensors file."""
-        arrays = {name: getattr(self, name) for name in _SHAPES}
+        arrays = {name: getattr(self, name) for name in _SHAPES if name not in _SKIN}
+        if self.skin is not None:
+            arrays |= {name: getattr(self.skin, field) for name, field in _SKIN.items()}
         return save({name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None})
 
     @staticmethod
@@ -63,7 +68,13 @@ class Tracks:
         for name in _SHAPES:
             if name in arrays or name not in _OPTIONAL:
                 _check_array(name, arrays.get(name), count)
-        tracks = Tracks(**{name: arrays[name] for name in _SHAPES if name in arrays})
+        skins = [arrays[name] for name in _SKIN if name in arrays]
+        if skins and (len(skins) < len(_SKIN) or len({len(one) for one in skins}) > 1 or not len(skins[0])):
+            raise _damaged("hold a part of a skin")
+        tracks = Tracks(
+            **{name: arrays[name] for name in _SHAPES if name in arrays and name not in _SKIN},
+            skin=Skin(*skins) if skins else None,
+        )
         products = tracks.rotations @ tracks.rotations.transpose(0, 2, 1)
         if np.abs(products - np.eye(3)).max() > 1e-3 or (np.linalg.det(tracks.rotations) < 0).any():
             raise _damaged("hold a matrix that is no rotation")
@@ -75,8 +86,8 @@ class Tracks:
 
 def _check_array(name: str, array: npt.NDArray[np.generic] | None, count: int) -> None:
     kind, tail = _SHAPES[name]
-    lengths = {"rigid_points": array.shape[0] if array is not None and array.ndim else 0, "expression_range": 2}
-    length = lengths.get(name, count)
+    own = array.shape[0] if array is not None and array.ndim else 0
+    length = {"expression_range": 2, **dict.fromkeys(("rigid_points", *_SKIN), own)}.get(name, count)
     if array is None or array.dtype != kind or array.shape != (length, *tail) or length > MAX_POINTS:
         raise _damaged(f"have no usable {name}")
     if not np.isfinite(array.astype(np.float64)).all():
@@ -91,8 +102,12 @@ _SHAPES: dict[str, tuple[type, tuple[int, ...]]] = {
     "lip_boxes": (np.float32, (4,)),
     "rigid_points": (np.float64, (3,)),
     "expression_range": (np.float64, (6,)),
+    "skin_points": (np.float64, (3,)),
+    "skin_pattern": (np.float32, ()),
+    "skin_trust": (np.float32, ()),
 }
-_OPTIONAL = ("expression_range",)
+_SKIN = {"skin_points": "points", "skin_pattern": "pattern", "skin_trust": "trust"}
+_OPTIONAL = ("expression_range", *_SKIN)
 
 
 def _damaged(reason: str) -> BundleError:

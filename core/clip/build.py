@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.camera import Camera
+from core.clip.alignment import align_track
 from core.clip.blas import one_blas_thread
 from core.clip.evidence import gather_evidence
 from core.clip.expression import calibrated_expression, expression_range, raw_expression
@@ -32,6 +33,7 @@ from core.clip.plate import background_plate
 from core.clip.report import make_report, refuse_unusable, write_report
 from core.clip.scaling import scaled_labels, scaled_picture
 from core.clip.sighting import Sighting, check_sighting, film_start, follow_face, segments
+from core.clip.skin import Skin
 from core.clip.speech import encode_speech, reduce_speech, speech_encoder
 from core.clip.stage_clock import StageClock
 from core.clip.tracking import FOCAL_AT_512, Track, track_head
@@ -123,6 +125,10 @@ def build_clip(
                 lambda: track_head(sighting.landmarks, sighting.seen, camera, known_points, chosen.jumps),
                 progress.tick,
             )
+        with timed.part("alignment"):
+            known_skin = options.reference.skin if options.reference else None
+            told = (sighting.landmarks, sighting.seen, track, camera, progress.tick, known_skin, chosen.jumps)
+            aligned, skin = align_track(work.frames.__getitem__, *told)
         progress.at(_TRACKED)
         with timed.part("evidence"):
             shown = (sighting.landmarks, sighting.seen, track, lambda number: work.frames[number])
@@ -139,7 +145,7 @@ def build_clip(
             speech = awaited(hearing, progress.tick)
             _write_sound(folder / "audio.wav", chosen)
             lag = measure_sighting_lag(speech, sighting)
-            clip = _assemble(folder, chosen, options, camera, track, sighting, plate, speech, lag)
+            clip = _assemble(folder, chosen, options, camera, aligned, skin, sighting, plate, speech, lag)
             write_report(make_report(evidence, lag), folder)
             clip.save()
             work.remove()
@@ -153,6 +159,7 @@ def _assemble(
     options: ClipOptions,
     camera: Camera,
     track: Track,
+    skin: Skin,
     sighting: Sighting,
     plate: Picture,
     speech: npt.NDArray[np.float32],
@@ -168,7 +175,7 @@ def _assemble(
     return Clip(
         folder=folder,
         camera=camera.scaled(scale),
-        reference=Reference(plan.crop, camera.fx, track.points, lag, limits),
+        reference=Reference(plan.crop, camera.fx, track.points, lag, limits, skin),
         frames=np.load(folder / "frames.npy", mmap_mode="r"),
         labels=np.load(folder / "labels.npy", mmap_mode="r"),
         plate=plate,

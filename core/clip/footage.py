@@ -77,6 +77,13 @@ def read_footage(video: Path, work: Path | None) -> Footage:
     return footage
 
 
+def read_pictures(video: Path) -> npt.NDArray[np.uint8]:
+    """[T, 512, 512, 3] the frames that `read_footage` looks at."""
+    plan = plan_clip(video, ClipOptions(seconds=None), StageContext())
+    part = {"start_frame": plan.start, "count": plan.count}
+    return np.stack(list(decode_frames(video, plan.info, crop=plan.crop, size=WORKING_SIDE, **part)))
+
+
 def read_folder(folder: Path, work: Path | None) -> dict[str, Footage]:
     """Every usable MP4 of a folder by its name without ending; a refused one is named on standard error."""
     found = {}

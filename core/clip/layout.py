@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.camera import Camera
+from core.clip.skin import Skin
 
 FPS = 25
 SPEECH_RATE = 50
@@ -38,6 +39,7 @@ class Label(IntEnum):
     """Neck and clothes."""
 
 
+_SKIN = ("points", "pattern", "trust")
 HEAD_LABELS = (Label.HAIR, Label.SKIN, Label.LIPS, Label.MOUTH)
 
 
@@ -55,6 +57,8 @@ class Reference:
     """Audio-video lag: the speech of frame f is found at frame f + lag."""
     expression_range: npt.NDArray[np.float64] | None = None
     """[2, 6] raw values that count as 0 and 1 of this person's expression; None: taken from the clip itself."""
+    skin: Skin | None = None
+    """What poses are aligned to; None: learned from the clip itself."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,8 @@ class Clip:
         }
         if r.expression_range is not None:
             tracks["expression_range"] = r.expression_range
+        if r.skin is not None:
+            tracks |= {f"skin_{name}": getattr(r.skin, name) for name in _SKIN}
         np.savez(self.folder / "tracks.npz", allow_pickle=False, **tracks)
         partial = self.folder / "clip.json.partial"
         partial.write_text(json.dumps(scalars, indent=1))
@@ -145,6 +151,7 @@ class Clip:
             data["rigid_points"],
             shared["lag_frames"],
             data.get("expression_range"),
+            Skin(*(data[f"skin_{name}"] for name in _SKIN)) if "skin_points" in data else None,
         )
         return Clip(
             folder=folder,

@@ -10,6 +10,7 @@ frame, and eliminated. Knows poses and numbers; must not know pictures.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -19,13 +20,15 @@ from scipy.linalg import solveh_banded
 from core.camera import Camera
 from core.clip.canonical import head_anchors
 from core.clip.poses import Floats, Poses, linearise
-from core.clip.rotations import cross_matrix
+from core.clip.rotations import cross_matrix, vector_from_rotation
 
 LONGEST_GAP = 5
 """Frames without a face over which the pose may be interpolated."""
 _SMOOTHNESS = 0.045
 """Weight of a pixel of third difference of an anchor, against a pixel of a landmark. This and the next three were
 chosen on `id01`, `id03` and the generated sample (docs/clip.md)."""
+_KNOWN_SMOOTHNESS = 1.0
+"""The same, per square pixel, against poses whose uncertainty is known."""
 _TILT_DEGREES = 0.5
 """How far the landmark model tilts the face in a frame (one standard deviation, about each of the picture's axes)."""
 _BLINK_DEGREES = 3.0
@@ -59,29 +62,69 @@ def smooth_poses(
         jumps: frames at which the picture jumps: nothing is smoothed across.
         camera: about 512 pixels wide.
     """
-    count = len(_DIFFERENCE)
-    frames = len(seen)
-    if frames < count:
-        return poses
-    windows = _windows(seen, jumps)
     spread = np.radians(_TILT_DEGREES + _BLINK_DEGREES * np.clip((shut - _SHUT_FROM) / (1 - _SHUT_FROM), 0, 1))
-    for _ in range(_STEPS):
+
+    def pull(poses: Poses) -> tuple[Floats, Floats]:
         equations = linearise(poses, observed, trust, camera)
         block = np.einsum("tnai,tnaj->tij", equations.by_pose, equations.by_pose) * seen[:, None, None]
         side = np.einsum("tnai,tna->ti", equations.by_pose, equations.residual) * seen[:, None]
-        block, side = _freed_of_tilt(block, side, poses, spread)
-        block += 1e-6 / 6 * np.trace(block, axis1=1, axis2=2).mean() * np.eye(6)
+        return _freed_of_tilt(block, side, poses, spread)
+
+    return _smoothed(poses, pull, _SMOOTHNESS, _windows(seen, jumps), camera)
+
+
+def smooth_known_poses(
+    poses: Poses, information: Floats, seen: npt.NDArray[np.bool_], jumps: tuple[int, ...], camera: Camera
+) -> Poses:
+    """Poses as smooth as what is known of each allows.
+
+    Args:
+        poses: of T frames; in long gaps, and at ends without a face, they stay as they are.
+        information: [T, 6, 6] inverse covariance of each pose: a turn from the left in radians, a shift in metres.
+        seen: [T]
+        jumps: frames at which the picture jumps: nothing is smoothed across.
+        camera: about 512 pixels wide.
+    """
+
+    def pull(moved: Poses) -> tuple[Floats, Floats]:
+        turn = vector_from_rotation(moved.rotations @ poses.rotations.transpose(0, 2, 1))
+        offset = np.concatenate([turn, moved.translations - poses.translations], 1)
+        block = information * seen[:, None, None]
+        return block, -np.einsum("tij,tj->ti", block, offset)
+
+    return _smoothed(poses, pull, _KNOWN_SMOOTHNESS, _windows(seen, jumps), camera)
+
+
+def _smoothed(
+    poses: Poses, pull: Callable[[Poses], tuple[Floats, Floats]], smoothness: float, windows: Floats, camera: Camera
+) -> Poses:
+    """Gauss-Newton over all poses at once: what each frame is pulled to, and third differences of the anchors.
+
+    Args:
+        poses: of T frames.
+        pull: normal equations of each frame by itself: [T, 6, 6] and [T, 6].
+        smoothness: weight of a square pixel of third difference.
+        windows: [T - 3] which of the differences count.
+        camera: about 512 pixels wide.
+    """
+    count = len(_DIFFERENCE)
+    frames = len(poses.rotations)
+    if frames < count:
+        return poses
+    for _ in range(_STEPS):
+        block, side = pull(poses)
+        block = block + 1e-6 / 6 * np.trace(block, axis1=1, axis2=2).mean() * np.eye(6)
         place, by_pose = _anchors(poses, camera)
         bands = np.zeros((6 * count, frames, 6))
         _add(bands, 0, 0, block)
         length = frames - count + 1
         third = sum(factor * place[k : k + length] for k, factor in enumerate(_DIFFERENCE)) * windows[:, None]
         parts = [
-            factor * np.sqrt(_SMOOTHNESS) * by_pose[k : k + length] * windows[:, None, None]
+            factor * np.sqrt(smoothness) * by_pose[k : k + length] * windows[:, None, None]
             for k, factor in enumerate(_DIFFERENCE)
         ]
         for k, part in enumerate(parts):
-            side[k : k + length] -= np.sqrt(_SMOOTHNESS) * np.einsum("tai,ta->ti", part, third)
+            side[k : k + length] -= np.sqrt(smoothness) * np.einsum("tai,ta->ti", part, third)
             for later in range(k, count):
                 _add(bands, k, later - k, np.einsum("tai,taj->tij", parts[later], part))
         step = solveh_banded(bands.reshape(6 * count, 6 * frames), side.ravel(), lower=True).reshape(frames, 6)
@@ -107,6 +150,8 @@ def _windows(seen: npt.NDArray[np.bool_], jumps: tuple[int, ...]) -> Floats:
     for jump in jumps:
         shot[jump:] += 1
     shot[~(seen | short_gaps(seen))] = -1
+    if len(seen) < len(_DIFFERENCE):
+        return np.zeros(0)
     runs = np.lib.stride_tricks.sliding_window_view(shot, len(_DIFFERENCE))
     return np.asarray(((runs == runs[:, :1]) & (runs >= 0)).all(1), np.float64)
 

@@ -21,7 +21,7 @@ from core.clip.poses import Floats, Poses, linearise, project
 from core.clip.rotations import rotation_from_vector, vector_from_rotation
 from core.clip.smoothing import short_gaps, smooth_poses
 
-__all__ = ["FOCAL_AT_512", "Track", "project", "short_gaps", "shut_lids", "track_head"]
+__all__ = ["FOCAL_AT_512", "Track", "moved_track", "project", "short_gaps", "shut_lids", "track_head"]
 
 FOCAL_AT_512 = 900.0
 """Pixels, for a 512-pixel crop."""
@@ -101,6 +101,24 @@ def track_head(
     poses = _interpolated(poses, found, len(seen), jumps)
     if smooth:
         poses = smooth_poses(poses, observed, _trust(rigid), seen, shut_lids(whole, seen), jumps, camera)
+    return _judged(poses, rigid, observed, seen, camera)
+
+
+def moved_track(
+    track: Track,
+    poses: Poses,
+    landmarks: npt.NDArray[np.floating],
+    seen: npt.NDArray[np.bool_],
+    camera: Camera,
+) -> Track:
+    """The track with other poses of the same points, and their errors against `landmarks` ([T, 478, 2+] pixels)."""
+    observed = np.asarray(landmarks, np.float64)[:, list(RIGID_INDICES), :2]
+    return _judged(poses.with_points(track.points), track.rigid, observed, seen, camera)
+
+
+def _judged(
+    poses: Poses, rigid: npt.NDArray[np.bool_], observed: Floats, seen: npt.NDArray[np.bool_], camera: Camera
+) -> Track:
     distance = np.linalg.norm(observed - project(poses.points, poses.rotations, poses.translations, camera), axis=-1)
     errors = np.where(seen, np.sqrt((distance[:, rigid] ** 2).mean(-1)), np.nan)
     return Track(poses.rotations, poses.translations, poses.points, rigid, errors)

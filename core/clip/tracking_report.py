@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from core.camera import Camera
+from core.clip.alignment import align_track
 from core.clip.build import WORKING_SIDE
 from core.clip.canonical import head_anchors
 from core.clip.expression import calibrated_expression, expression_range, raw_expression
-from core.clip.footage import Footage, markdown_table, read_folder, read_footage
+from core.clip.footage import Footage, markdown_table, read_folder, read_footage, read_pictures
 from core.clip.landmarks import mouth_opening
 from core.clip.layout import FPS
 from core.clip.poses import Floats, project
@@ -44,17 +45,18 @@ def main() -> None:
         for folder in arguments.folders
         for name, footage in read_folder(folder, arguments.work).items()
     }
-    sample = None
+    sample = {}
     if arguments.sample:
-        footage = read_footage(arguments.sample / "sample.mp4", arguments.work)
+        film = arguments.sample / "sample.mp4"
+        footage, pictures = read_footage(film, arguments.work), read_pictures(film)
         with np.load(arguments.sample / "truth.npz", allow_pickle=False) as truth:
-            sample = sample_figures(footage, {name: truth[name] for name in truth.files})
+            sample = sample_figures(footage, pictures, {name: truth[name] for name in truth.files})
     if arguments.json:
         sys.stdout.write(json.dumps({"clips": clips, "sample": sample}, indent=1) + "\n")
         return
-    for rows in (clips, {"sample": sample} if sample else {}):
+    for rows, corner in ((clips, "clip"), (sample, "sample")):
         if rows:
-            sys.stdout.write(markdown_table(rows, "clip"))
+            sys.stdout.write(markdown_table(rows, corner))
 
 
 def clip_figures(footage: Footage) -> dict[str, float]:
@@ -102,24 +104,38 @@ def slow_power(track: Track) -> Floats:
     return np.asarray((np.abs(spectrum[slow]) ** 2).sum((0, 2)))
 
 
-def sample_figures(footage: Footage, truth: dict[str, npt.NDArray[np.generic]]) -> dict[str, float]:
-    """The generated sample against its truth.
+def sample_figures(
+    footage: Footage, pictures: npt.NDArray[np.uint8], truth: dict[str, npt.NDArray[np.generic]]
+) -> dict[str, dict[str, float]]:
+    """The generated sample against its truth, tracked by its `landmarks` and then `aligned` to its pictures.
 
     Returns:
-        degrees of head rotation: `turn_mean`, `turn_max`, `turn_mean_blinks`, `turn_mean_else`, after one turn of
-        head space for the whole clip, whose size is `turn_of_space`; `rmse_px` of the rigid points; correlations
-        `mouth`, `blink`; `landmark_median_px`.
+        for each of the two, degrees of head rotation: `turn_mean`, `turn_max`, `turn_mean_blinks`, `turn_mean_else`,
+        after one turn of head space for the whole clip, whose size is `turn_of_space`; `rmse_px` of the rigid points;
+        correlations `mouth`, `blink`; `landmark_median_px`.
     """
     part = slice(int(footage.start), int(footage.start) + len(footage.seen))
     track = track_head(footage.landmarks, footage.seen, CAMERA)
+    aligned, _ = align_track(pictures.__getitem__, footage.landmarks, footage.seen, track, CAMERA, lambda: None)
     made = np.asarray(truth["rotations"][part], np.float64)
     blink = np.asarray(truth["blink"][part], np.float64)
     landmarks = np.asarray(truth["landmarks"][part], np.float64)
-    errors, turn = turn_errors(track.rotations, made)
-    blinking = blink > _BLINKING
     raw = raw_expression(footage.blendshapes)
     found_blink = calibrated_expression(raw, expression_range(raw[footage.seen]))[:, -1]
     opening = mouth_opening(footage.landmarks), mouth_opening(landmarks)
+    seen = {
+        "mouth": round(float(np.corrcoef(*opening)[0, 1]), 3),
+        "blink": round(float(np.corrcoef(found_blink, blink)[0, 1]), 3),
+        "landmark_median_px": round(
+            float(np.median(np.linalg.norm(footage.landmarks[..., :2] - landmarks, axis=-1))), 2
+        ),
+    }
+    both = {"landmarks": track, "aligned": aligned}
+    return {name: _turns(one, made, blink > _BLINKING) | seen for name, one in both.items()}
+
+
+def _turns(track: Track, made: Floats, blinking: npt.NDArray[np.bool_]) -> dict[str, float]:
+    errors, turn = turn_errors(track.rotations, made)
     return {
         "turn_mean": round(float(errors.mean()), 3),
         "turn_max": round(float(errors.max()), 2),
@@ -127,11 +143,6 @@ def sample_figures(footage: Footage, truth: dict[str, npt.NDArray[np.generic]]) 
         "turn_mean_else": round(float(errors[~blinking].mean()), 3),
         "turn_of_space": round(turn, 2),
         "rmse_px": round(track.rmse, 3),
-        "mouth": round(float(np.corrcoef(*opening)[0, 1]), 3),
-        "blink": round(float(np.corrcoef(found_blink, blink)[0, 1]), 3),
-        "landmark_median_px": round(
-            float(np.median(np.linalg.norm(footage.landmarks[..., :2] - landmarks, axis=-1))), 2
-        ),
     }
 
 

@@ -24,7 +24,7 @@ from core.settings import load_own_models
 from core.version import project_version
 
 _FOLDER = "unfinished"
-_FORM = 1
+_FORM = 2
 """Of these files, and of what is computed into them: raise it where either changes."""
 
 
@@ -128,6 +128,7 @@ def _purpose(plan: Plan, options: ClipOptions) -> str:
     """A hash of everything that decides what the build makes."""
     reference = options.reference
     points = None if reference is None else reference.rigid_points.tobytes().hex()
+    skin = None if reference is None or reference.skin is None else reference.skin.digest()
     told = {
         "form": [_FORM, project_version(), choose_engine()],
         "models": load_own_models().model_dump(mode="json"),
@@ -135,6 +136,6 @@ def _purpose(plan: Plan, options: ClipOptions) -> str:
         "part": [plan.start, plan.count, list(plan.crop), list(plan.shot.jumps)],
         "sound": hashlib.sha256(np.ascontiguousarray(plan.audio).tobytes()).hexdigest(),
         "size": options.size,
-        "reference": None if reference is None else [reference.focal, reference.lag_frames, points],
+        "reference": None if reference is None else [reference.focal, reference.lag_frames, points, skin],
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
