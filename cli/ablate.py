@@ -23,7 +23,7 @@ def ablate(
         list[str] | None,
         typer.Option(
             "--variant",
-            help="full, no-aligner, no-hook, single-branch, no-lids, no-perceptual, no-poses, scratch; repeatable.",
+            help="full, no-aligner, no-hook, single-branch, no-lids, no-perceptual, scratch; repeatable.",
         ),
     ] = None,
     umf: Annotated[str, typer.Option("--umf", help="Universal motion field: base or a file.")] = "base",

@@ -31,7 +31,7 @@ _ROUNDS = 3
 """Pattern and poses in turns."""
 _STEPS = 8
 _CONVERGED = 1e-5
-_SPREAD = np.concatenate([np.radians([0.4, 0.4, 0.5]), [1e-3, 1e-3, 6e-3]])
+_SPREAD = np.concatenate([np.radians([1.0, 1.0, 0.5]), [1e-3, 1e-3, 6e-3]])
 """How far off the landmarks' pose is (one standard deviation): turns about the picture's axes and its normal, radians;
 the face's middle across, up and in depth, metres. Chosen on id01 and id03 (docs/clip.md)."""
 _FURTHEST = 5.0

@@ -50,7 +50,6 @@ METHODS = {
     "single-branch": Method(mouth_branch=False),
     "no-lids": Method(lids=False),
     "no-perceptual": Method(perceptual=False),
-    "no-poses": Method(poses=False),
 }
 SCRATCH = "scratch"
 """No universal field: TalkingGaussian's way."""

@@ -31,7 +31,6 @@ from core.learn.motion_track import MotionTrack, displacements
 from core.learn.mouth import MouthLoss
 from core.learn.near import moving_first, near_face
 from core.learn.patches import PatchLoss
-from core.learn.pose_refinement import PoseRefinement, refined
 from core.learn.profiles import WHOLE, Method, Profile
 from core.learn.rest import closed_windows
 from core.learn.sitting import Field
@@ -41,7 +40,6 @@ from core.learn.umf import Umf, learn_only
 from core.perceptual import Lpips
 from core.progress import StageContext
 
-POSE_OFFSETS = "pose_offsets"
 MOVING = "moving"
 """Tensors of the face branch's file."""
 PERCEPTUAL_FROM = 0.4
@@ -101,12 +99,10 @@ def learn_face(
         if not method.aligner:
             field.aligner = None
         learn_only(field, aligner=True)
-    poses = PoseRefinement(data.count)
-    branch = Branch.start(start, field, seed, poses if method.poses else None, near_face(start.means))
+    branch = Branch.start(start, field, seed, near_face(start.means))
     loss = FaceLoss(
         data,
         mouth=not method.mouth_branch,
-        poses=branch.poses,
         perceptual=_patches(profile, method, data, profile.perceptual_every),
         perceptual_from=round(PERCEPTUAL_FROM * profile.face.iterations),
     )
@@ -114,7 +110,7 @@ def learn_face(
     parts = {"aligned": branch.field.aligner is not None, "lids": branch.field.lids is not None}
     ordered, moving = moving_first(branch.gaussians, branch.near)
     tensors = branch_tensors("face", ordered, branch.field)
-    tensors |= {POSE_OFFSETS: poses.offsets, MOVING: torch.tensor(moving)}
+    tensors |= {MOVING: torch.tensor(moving)}
     write_tensors(work.face, tensors, {name: str(int(there)) for name, there in parts.items()})
 
 
@@ -150,7 +146,7 @@ def learn_mouth(
     if work.mouth.exists():
         return
     face = _read_face(work)
-    data = _with_refined_poses(training_set(Clip.load(work.clip)), face.offsets)
+    data = training_set(Clip.load(work.clip))
     universal = None if umf is None else umf.mouth_field()
     field = universal or _seeded(MouthField, seed)
     start = mouth_gaussians(canonical_face(), profile.mouth_points, seed)
@@ -181,7 +177,7 @@ def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageCont
         return
     clip = Clip.load(work.clip)
     face = _read_face(work)
-    data = _with_refined_poses(training_set(clip), face.offsets)
+    data = training_set(clip)
     mouth_field = MouthField()
     mouth = load_branch("mouth", read_tensors(work.mouth)[0], mouth_field).frozen()
     mouth_field.requires_grad_(False)
@@ -214,8 +210,6 @@ class _Face:
     moving: int
     """How many of them, the first, move."""
     field: FaceField
-    offsets: Tensor
-    """[T, 6] by how much each frame's pose was off."""
 
 
 def _read_face(work: WorkFolder) -> _Face:
@@ -223,8 +217,4 @@ def _read_face(work: WorkFolder) -> _Face:
     field = FaceField(aligned=metadata["aligned"] == "1", lids=metadata["lids"] == "1")
     gaussians = load_branch("face", tensors, field).frozen()
     field.requires_grad_(False)
-    return _Face(gaussians, int(tensors[MOVING]), field, tensors[POSE_OFFSETS])
-
-
-def _with_refined_poses(data: TrainingSet, offsets: Tensor) -> TrainingSet:
-    return replace(data, poses=refined(data.poses, offsets))
+    return _Face(gaussians, int(tensors[MOVING]), field)

@@ -18,7 +18,6 @@ from core.avatar import FaceField, Gaussians, MouthField
 from core.avatar.avatar import branch_tensors, load_branch
 from core.learn.density import DensityStatistics
 from core.learn.optimise import FieldAdamW, GaussianAdam
-from core.learn.pose_refinement import PoseRefinement
 from core.learn.tensor_file import read_tensors, write_tensors
 
 FieldT = TypeVar("FieldT", FaceField, MouthField)
@@ -37,8 +36,6 @@ class Branch(Generic[FieldT]):
     """The only source of randomness in the loop, so that a resumed run draws the same numbers."""
     near: Tensor | None = None
     """[M] rows of the Gaussians that the field moves; None: all."""
-    poses: PoseRefinement | None = None
-    """None where the poses stay as they were tracked."""
     queue: list[int] = dataclasses.field(default_factory=list)
     """Frames left of the current shuffled epoch."""
     iteration: int = 0
@@ -48,7 +45,6 @@ class Branch(Generic[FieldT]):
         gaussians: Gaussians,
         motion_field: FieldT,
         seed: int,
-        poses: PoseRefinement | None = None,
         near: Tensor | None = None,
     ) -> Branch[FieldT]:
         """A branch before its first iteration."""
@@ -60,7 +56,6 @@ class Branch(Generic[FieldT]):
             DensityStatistics.empty(gaussians.count),
             torch.Generator().manual_seed(seed),
             near,
-            poses,
         )
 
     def next_frame(self, count: int) -> int:
@@ -86,8 +81,6 @@ class Branch(Generic[FieldT]):
         tensors["statistics.seen"] = self.statistics.seen
         if self.near is not None:
             tensors["near"] = self.near
-        if self.poses is not None:
-            tensors |= {f"poses.{name}": value for name, value in self.poses.tensors().items()}
         tensors["generator"] = self.generator.get_state()
         loop = {
             "iteration": self.iteration,
@@ -113,7 +106,5 @@ class Branch(Generic[FieldT]):
         self.statistics = DensityStatistics(tensors["statistics.total"], tensors["statistics.seen"])
         if self.near is not None:
             self.near = tensors["near"]
-        if self.poses is not None:
-            self.poses.restore({n[len("poses.") :]: value for n, value in tensors.items() if n.startswith("poses.")})
         self.generator.set_state(tensors["generator"])
         self.queue, self.iteration = loop["queue"], loop["iteration"]

@@ -13,7 +13,6 @@ from core.avatar.drawing import draw
 from core.clip.layout import Label
 from core.learn.losses import ALPHA_WEIGHT, MOTION_WEIGHT, coverage, reconstruction
 from core.learn.patches import PatchLoss
-from core.learn.pose_refinement import PoseRefinement
 from core.learn.sitting import Learning, moved
 from core.learn.training_set import TrainingSet
 from core.splat import Rasterization
@@ -22,8 +21,6 @@ GUIDED_EVERY = 10
 """Each 10th frame shows a widely opened mouth (the facts sheet's lip-opening window, bounded), another one a blink."""
 SHUT = 0.5
 """Blink coefficient from which lids count as shut."""
-POSES_FROM = 300
-"""Iterations before the poses are refined: by then there is a head to align."""
 FACE_LABELS = (Label.HAIR, Label.SKIN, Label.LIPS)
 
 
@@ -35,7 +32,6 @@ class FaceLoss:
         data: TrainingSet,
         *,
         mouth: bool = False,
-        poses: PoseRefinement | None = None,
         perceptual: PatchLoss | None = None,
         perceptual_from: int = 0,
     ) -> None:
@@ -43,12 +39,10 @@ class FaceLoss:
         Args:
             data: the training frames.
             mouth: the branch paints the mouth's interior too, for want of a branch that does.
-            poses: the branch's own, which every drawn frame refines from iteration `POSES_FROM` on.
             perceptual: added where it is due from iteration `perceptual_from` on; None leaves it out.
             perceptual_from: see there.
         """
         self._data = data
-        self._poses = poses
         self._perceptual = perceptual
         self._perceptual_from = perceptual_from
         self._belongs = np.isin(np.arange(256), (*FACE_LABELS, Label.MOUTH) if mouth else FACE_LABELS)
@@ -68,10 +62,7 @@ class FaceLoss:
         covered = inside.float()
         target = torch.lerp(background[:, None, None], pixels, covered)
         motion = moved(branch, data.windows[index], data.expression[index])
-        shown = motion
-        if self._poses is not None and branch.iteration >= POSES_FROM:
-            shown = self._poses.moved(index, branch.gaussians.means, motion)
-        drawn = draw(branch.gaussians, shown, data.poses[index], data.view(box), background)
+        drawn = draw(branch.gaussians, motion, data.poses[index], data.view(box), background)
         loss = (
             reconstruction(drawn.image, target)
             + ALPHA_WEIGHT * coverage(drawn.alpha, covered)

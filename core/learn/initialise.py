@@ -6,6 +6,8 @@ A filled volume breaks into slivers when the head turns further than in training
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from scipy.spatial import cKDTree
 from core.avatar import Gaussians
 from core.clip.canonical import CanonicalFace
 from core.clip.layout import Label
+from core.learn.parallax import Sight, depth_offsets
 from core.learn.training_set import TrainingSet
 
 Points = npt.NDArray[np.float64]
@@ -75,24 +78,35 @@ def _project(data: TrainingSet, index: int, points: Points) -> Points:
 
 
 def _on_shell(data: TrainingSet, face: CanonicalFace, count: int, random: np.random.Generator) -> Points:
-    """Rays through head pixels outside the mesh of the first, middle and last frame, met with the shell."""
-    found = [_shell_points(data, face, index, count, random) for index in (0, data.count // 2, data.count - 1)]
+    """Rays through head pixels outside the mesh of the first, middle and last frame, met with the shell, and moved
+    along themselves to where the clip's parallax has them."""
+    views = [_shell_points(data, face, index, count, random) for index in (0, data.count // 2, data.count - 1)]
+    offsets = depth_offsets(data, [view.sight for view in views])
+    found = [
+        view.sight.points + (view.beside * back)[:, None] * view.sight.back
+        for view, back in zip(views, offsets, strict=True)
+    ]
     points = np.concatenate(found)
     return np.asarray(points[random.permutation(len(points))[:count]])
 
 
-def _shell_points(
-    data: TrainingSet, face: CanonicalFace, index: int, count: int, random: np.random.Generator
-) -> Points:
+@dataclass(frozen=True)
+class _View:
+    """Shell points of one frame."""
+
+    sight: Sight
+    beside: Points
+    """[n] 0 at the mesh's edge, 1 from `SHELL_SLOPE` on."""
+
+
+def _shell_points(data: TrainingSet, face: CanonicalFace, index: int, count: int, random: np.random.Generator) -> _View:
     head = np.isin(data.labels[index], (Label.HAIR, Label.SKIN))
     hull = cv2.convexHull(np.round(_project(data, index, face.vertices)).astype(np.int32))
     covered = np.zeros(head.shape, np.uint8)
     cv2.fillConvexPoly(covered, hull, (1,))
     margin = np.ones((9 * data.size // 512 | 1,) * 2, np.uint8)
     rows, columns = np.nonzero(head & (cv2.erode(covered, margin) == 0))
-    if len(rows) == 0:
-        return np.empty((0, 3))
-    chosen = random.choice(len(rows), min(count, len(rows)), replace=False)
+    chosen = random.choice(len(rows), min(count, len(rows)), replace=False) if len(rows) else np.empty(0, np.int64)
     camera = data.camera
     rays = np.stack(
         [
@@ -105,10 +119,11 @@ def _shell_points(
     pose = data.poses[index].double().numpy()
     origin = -pose[:3, :3].T @ pose[:3, 3]
     directions = rays @ pose[:3, :3]
-    return _receding(origin + directions * _first_hit(origin, directions)[:, None], directions, face)
+    back = directions / -directions[:, 2:]
+    return _receding(index, origin + directions * _first_hit(origin, directions)[:, None], back, face)
 
 
-def _receding(points: Points, directions: Points, face: CanonicalFace) -> Points:
+def _receding(index: int, points: Points, back: Points, face: CanonicalFace) -> _View:
     """Points of the ellipsoid moved along their rays to where a head goes on beside the face.
 
     From the mesh's own depth at its edge, to `SHELL_STRETCH` times as far back as the ellipsoid `SHELL_SLOPE` away.
@@ -119,7 +134,7 @@ def _receding(points: Points, directions: Points, face: CanonicalFace) -> Points
     share = np.minimum(distance / SHELL_SLOPE, 1)
     edge = np.minimum(face.vertices[nearest, 2], points[:, 2])
     depth = edge + share * (deep - edge)
-    return np.asarray(points + directions * ((depth - points[:, 2]) / directions[:, 2])[:, None])
+    return _View(Sight(index, points + back * (points[:, 2] - depth)[:, None], back), share)
 
 
 def _first_hit(origin: Points, directions: Points) -> Points:

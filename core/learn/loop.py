@@ -64,8 +64,6 @@ def train_branch(
             branch.statistics.add(drawn, size)
         branch.structure.step(branch.gaussians, structure_rates(schedule.position_rate, progress))
         branch.motion.step(schedule.field_rate * field_factor(progress))
-        if branch.poses is not None:
-            branch.poses.step(progress)
         branch.iteration += 1
         _control_density(branch, schedule)
         recent += loss.detach().item()

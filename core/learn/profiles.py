@@ -67,8 +67,6 @@ class Method:
     """Lids that close as this person's do (core.learn.lids); without them the field alone has to learn blinks."""
     perceptual: bool = True
     """LPIPS on patches."""
-    poses: bool = True
-    """The training frames' poses are refined by the pictures; without that they stay as they were tracked."""
 
 
 WHOLE = Method()
@@ -82,12 +80,13 @@ PROFILES = {
         ),
         Profile(
             "standard", 512, 3000, 2500, 2500,
-            BranchSchedule(2500, 12000, 3e-4), BranchSchedule(1500, 6000, 2e-4), 500, perceptual=0.15,
+            BranchSchedule(2500, 12000, 3e-4), BranchSchedule(1500, 6000, 2e-4), 500, perceptual=0.2,
+            perceptual_every=1,
         ),
         Profile(
             "paper", 512, 3000, 2500, 2500,
-            BranchSchedule(10000, 12000, 3e-4), BranchSchedule(10000, 6000, 2e-4), 2000, perceptual=0.15,
-            perceptual_every=8, fuse_perceptual_every=4,
+            BranchSchedule(10000, 12000, 3e-4), BranchSchedule(10000, 6000, 2e-4), 2000, perceptual=0.2,
+            perceptual_every=4, fuse_perceptual_every=4,
         ),
     )
 }  # fmt: skip

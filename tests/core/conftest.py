@@ -14,6 +14,7 @@ from core.avatar import Avatar, FaceField, Gaussians, MouthField
 from core.bundle import package_avatar
 from core.camera import Camera
 from core.clip.layout import SPEECH_MARGIN, Clip, Label, Reference
+from core.clip.skin import Skin
 from core.progress import StageContext
 
 SIZE, FRAMES = 64, 30
@@ -53,7 +54,12 @@ def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
         folder=folder,
         camera=Camera.centred(110.0, SIZE),
         reference=Reference(
-            (4, -2, 500), 880.0, generator.normal(0, 0.05, (9, 3)), 1, np.stack([np.zeros(6), np.ones(6)])
+            (4, -2, 500),
+            880.0,
+            generator.normal(0, 0.05, (9, 3)),
+            1,
+            np.stack([np.zeros(6), np.ones(6)]),
+            Skin(generator.normal(0, 0.05, (8, 3)), *generator.random((2, 8)).astype(np.float32)),
         ),
         frames=np.stack(pictures),
         labels=np.stack(labels),

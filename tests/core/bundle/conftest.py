@@ -10,6 +10,7 @@ import pytest
 from core.bundle.file import REQUIRED, TRACKS, write_bundle
 from core.bundle.manifest import Manifest, SourceFrames, SpeechFeatures, UmfReference
 from core.bundle.tracks import Tracks
+from core.clip.skin import Skin
 
 
 def make_manifest() -> Manifest:
@@ -33,6 +34,12 @@ def make_manifest() -> Manifest:
     )
 
 
+def make_skin() -> Skin:
+    generator = np.random.default_rng(1)
+    pattern, trust = generator.normal(size=(2, 11)).astype(np.float32)
+    return Skin(generator.normal(size=(11, 3)), pattern, trust)
+
+
 def make_tracks(count: int = 5) -> Tracks:
     generator = np.random.default_rng(0)
     turn, _ = np.linalg.qr(generator.normal(size=(count, 3, 3)))
@@ -45,6 +52,7 @@ def make_tracks(count: int = 5) -> Tracks:
         lip_boxes=generator.random((count, 4)).astype(np.float32),
         rigid_points=generator.normal(size=(7, 3)),
         expression_range=np.stack([np.zeros(6), np.full(6, 0.5)]),
+        skin=make_skin(),
     )
 
 

@@ -64,6 +64,8 @@ def test_the_reference_comes_back_for_a_second_clip(make: Make, small_clip: Clip
     assert (again.crop, again.focal, again.lag_frames) == (expected.crop, expected.focal, expected.lag_frames)
     np.testing.assert_array_equal(again.rigid_points, expected.rigid_points)
     np.testing.assert_array_equal(again.expression_range, expected.expression_range)
+    assert again.skin is not None and expected.skin is not None
+    assert again.skin.digest() == expected.skin.digest()
 
 
 def test_the_matte_is_the_torso_and_what_was_filled_in_under_the_head(small_clip: Clip) -> None:

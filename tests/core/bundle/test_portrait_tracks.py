@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from core.bundle.tracks import Tracks
 from core.errors import BundleError
@@ -15,12 +15,14 @@ from core.errors import BundleError
 def test_tracks_survive_to_the_bit(tracks: Tracks) -> None:
     again = Tracks.from_bytes(tracks.to_bytes())
     assert again.count == 5
-    for name, value in vars(tracks).items():
-        np.testing.assert_array_equal(getattr(again, name), value)
+    assert tracks.skin is not None and again.skin is not None
+    assert again.skin.digest() == tracks.skin.digest()
+    for name, value in vars(replace(tracks, skin=None)).items():
+        np.testing.assert_array_equal(getattr(replace(again, skin=None), name), value)
 
 
 def forged(tracks: Tracks, name: str) -> bytes:
-    arrays = {key: np.array(value) for key, value in vars(tracks).items()}
+    arrays = {key: np.array(value) for key, value in load(tracks.to_bytes()).items()}
     if name == "mirrored":
         arrays["rotations"][0] *= -1
     elif name == "stretched":
@@ -35,14 +37,26 @@ def forged(tracks: Tracks, name: str) -> bytes:
         del arrays["valid"]
     elif name == "no range":
         arrays["expression_range"][1] = 0
+    elif name == "half a skin":
+        del arrays["skin_trust"]
+    elif name == "uneven skin":
+        arrays["skin_pattern"] = arrays["skin_pattern"][:-1]
+    elif name == "no skin at all":
+        arrays |= {key: value[:0] for key, value in arrays.items() if key.startswith("skin")}
+    elif name == "skin beyond numbers":
+        arrays["skin_points"][3, 1] = np.nan
     elif name == "empty":
         arrays = {key: value[:0] for key, value in arrays.items()}
     return save(arrays)
 
 
 @pytest.mark.parametrize(
-    "name", ["mirrored", "stretched", "infinite", "short", "other type", "missing", "empty", "no range"]
-)
+    "name",
+    [
+        "mirrored", "stretched", "infinite", "short", "other type", "missing", "empty", "no range", "half a skin",
+        "uneven skin", "no skin at all", "skin beyond numbers",
+    ],
+)  # fmt: skip
 def test_forged_tracks_are_damaged(tracks: Tracks, name: str) -> None:
     with pytest.raises(BundleError) as caught:
         Tracks.from_bytes(forged(tracks, name))
@@ -64,3 +78,7 @@ def test_non_contiguous_arrays_are_written_right(tracks: Tracks) -> None:
 def test_tracks_without_a_calibrated_expression_are_whole_too(tracks: Tracks) -> None:
     plain = replace(tracks, expression_range=None)
     assert Tracks.from_bytes(plain.to_bytes()).expression_range is None
+
+
+def test_tracks_without_a_skin_are_whole_too(tracks: Tracks) -> None:
+    assert Tracks.from_bytes(replace(tracks, skin=None).to_bytes()).skin is None

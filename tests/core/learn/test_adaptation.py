@@ -31,7 +31,6 @@ def work(small_clip: Clip, tmp_path: Path) -> WorkFolder:
     points = torch.rand(60, 3, generator=torch.Generator().manual_seed(0)) * 0.1 - 0.05
     face = Gaussians.at(points, torch.rand(60, 3), torch.full((60,), 0.004), 0.3)
     tensors = branch_tensors("face", face, FaceField()) | {"moving": torch.tensor(55)}
-    tensors["pose_offsets"] = torch.zeros(small_clip.count, 6)
     write_tensors(folder.face, tensors, {"aligned": "0", "lids": "0"})
     return folder
 

@@ -10,12 +10,10 @@ import torch
 
 from core.avatar import FaceField, Gaussians, MouthField
 from core.errors import CancelledError
-from core.learn import face
 from core.learn.branch import Branch
 from core.learn.face import FaceLoss
 from core.learn.loop import train_branch
 from core.learn.mouth import MouthLoss
-from core.learn.pose_refinement import PoseRefinement
 from core.learn.profiles import BranchSchedule
 from core.learn.training_set import TrainingSet
 from core.progress import StageContext
@@ -31,7 +29,7 @@ def face_start() -> Branch[FaceField]:
     cloud = Gaussians.at(points, torch.rand(200, 3, generator=generator), torch.full((200,), 0.008), 0.3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Branch.start(cloud, FaceField(), 5, PoseRefinement(FRAMES))
+        return Branch.start(cloud, FaceField(), 5)
 
 
 def stop_after(calls: int) -> Callable[[], bool]:
@@ -48,32 +46,25 @@ def test_the_face_branch_learns_its_pictures(tiny: TrainingSet, tmp_path: Path) 
     assert branch.gaussians.count <= SCHEDULE.cap
 
 
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
-    tiny: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(face, "POSES_FROM", 10)
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tiny: TrainingSet, tmp_path: Path) -> None:
     straight, cut = tmp_path / "straight", tmp_path / "cut"
     straight.mkdir()
     cut.mkdir()
     whole = face_start()
-    train_branch(whole, SCHEDULE, tiny.size, FaceLoss(tiny, poses=whole.poses), straight, "face", StageContext())
+    train_branch(whole, SCHEDULE, tiny.size, FaceLoss(tiny), straight, "face", StageContext())
     with pytest.raises(CancelledError):
         context = StageContext(is_cancelled=stop_after(33))
         stopped = face_start()
-        train_branch(stopped, SCHEDULE, tiny.size, FaceLoss(tiny, poses=stopped.poses), cut, "face", context)
+        train_branch(stopped, SCHEDULE, tiny.size, FaceLoss(tiny), cut, "face", context)
     resumed = face_start()
     seen: list[float] = []
     context = StageContext(on_progress=lambda _, fraction: seen.append(fraction))
-    train_branch(resumed, SCHEDULE, tiny.size, FaceLoss(tiny, poses=resumed.poses), cut, "face", context)
+    train_branch(resumed, SCHEDULE, tiny.size, FaceLoss(tiny), cut, "face", context)
     assert seen[0] > 0.5  # it went on from iteration 33, not from zero
     for name, value in whole.gaussians.tensors().items():
         assert torch.equal(value, resumed.gaussians.tensors()[name]), name
     for name, value in whole.field.state_dict().items():
         assert torch.equal(value, resumed.field.state_dict()[name]), name
-    assert whole.poses is not None
-    assert resumed.poses is not None
-    assert float(whole.poses.offsets.abs().max()) > 0
-    assert torch.equal(whole.poses.offsets, resumed.poses.offsets)
 
 
 def test_the_mouth_branch_learns_behind_a_finished_face(tiny: TrainingSet, tmp_path: Path) -> None:
