@@ -26,7 +26,7 @@ FRAMES = 32
 """Evenly over the clip, that every point is looked for in."""
 OFFSETS = np.arange(-0.04, 0.1001, 0.005)
 """Metres further back than the guess that are tried."""
-SPREAD = 0.03
+SPREAD = 0.015
 """Metres: how far off the guess is (one standard deviation)."""
 NEIGHBOURS = 180
 """Points, over all views, that are taken to be as far off as their middle one."""
