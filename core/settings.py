@@ -198,6 +198,9 @@ class OwnModels(BaseSettings):
     speech_projection: Path | None = None
     """safetensors of `core.clip.fit_speech_projection`, for all but Whisper's."""
 
+    syncnet: Path | None = None
+    """SyncNet's published weights, for `likeness evaluate`; unset: its figures are left out."""
+
     @model_validator(mode="after")
     def _refuse_halves(self) -> OwnModels:
         if (self.sapiens_depth is None) != (self.sapiens_normal is None):

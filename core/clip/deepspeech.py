@@ -44,21 +44,31 @@ def _filters() -> npt.NDArray[np.float64]:
     return np.where(up, rising, np.where(down, falling, 0.0))
 
 
-def cepstral_coefficients(audio: Floats, steps: int) -> Floats:
-    """[samples] at 16 kHz, -1..1 -> [steps, 26]; step i is centred at 20 i ms, silence lies around the recording.
+def cepstral_coefficients(
+    audio: Floats, steps: int, hop: int = _STEP_SAMPLES, count: int = COEFFICIENTS, centred: bool = True
+) -> Floats:
+    """[samples] at 16 kHz, -1..1 -> [steps, count] mel-frequency cepstra; silence lies around the recording.
 
     The first is the window's log energy. No window function, pre-emphasis 0.97, lifter 22.
+
+    Args:
+        audio: the sound.
+        steps: how many.
+        hop: samples from one step to the next.
+        count: at most 26, the first ones.
+        centred: step i is centred at sample i hop; False lets its window of 25 ms begin there.
     """
-    sound = np.pad(np.asarray(audio, np.float64) * _FULL_SCALE, (_WINDOW // 2, steps * _STEP_SAMPLES + _WINDOW))
+    before = _WINDOW // 2 if centred else 0
+    sound = np.pad(np.asarray(audio, np.float64) * _FULL_SCALE, (before, steps * hop + _WINDOW))
     sound[1:] -= _EMPHASIS * sound[:-1]
-    windows = np.lib.stride_tricks.sliding_window_view(sound, _WINDOW)[::_STEP_SAMPLES][:steps]
-    filters, found = _filters().T, np.empty((steps, COEFFICIENTS))
-    order = np.arange(COEFFICIENTS)
+    windows = np.lib.stride_tricks.sliding_window_view(sound, _WINDOW)[::hop][:steps]
+    filters, found = _filters().T, np.empty((steps, count))
+    order = np.arange(count)
     lift = 1 + _LIFTER / 2 * np.sin(np.pi * order / _LIFTER)
     for start in range(0, steps, _BLOCK):
         power = np.abs(np.fft.rfft(windows[start : start + _BLOCK], _TRANSFORM)) ** 2 / _TRANSFORM
         bands = np.log(np.maximum(power @ filters, _TINY))
-        found[start : start + _BLOCK] = dct(bands, axis=1, norm="ortho") * lift
+        found[start : start + _BLOCK] = dct(bands, axis=1, norm="ortho")[:, :count] * lift
         found[start : start + _BLOCK, 0] = np.log(np.maximum(power.sum(1), _TINY))
     return found.astype(np.float32)
 

@@ -131,7 +131,7 @@ def _purpose(plan: Plan, options: ClipOptions) -> str:
     skin = None if reference is None or reference.skin is None else reference.skin.digest()
     told = {
         "form": [_FORM, project_version(), choose_engine()],
-        "models": load_own_models().model_dump(mode="json"),
+        "models": load_own_models().model_dump(mode="json", exclude={"syncnet"}),
         "info": asdict(plan.info),
         "part": [plan.start, plan.count, list(plan.crop), list(plan.shot.jumps)],
         "sound": hashlib.sha256(np.ascontiguousarray(plan.audio).tobytes()).hexdigest(),

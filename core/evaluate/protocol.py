@@ -24,6 +24,7 @@ from core.clip.layout import FPS, Clip
 from core.clip.speech import reduce_speech, speech_windows
 from core.errors import InputRefusedError, UsageError
 from core.evaluate.driven import measure_driven
+from core.evaluate.lip_sync import LipSync
 from core.evaluate.pictures import face_box
 from core.evaluate.scores import Scores
 from core.evaluate.seam import Seam
@@ -82,12 +83,13 @@ def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: Stag
 
     Raises:
         InputRefusedError: `no_face` where none of its frames is valid.
+        MissingModelError: `own_model_missing`, `own_model_unusable` of SyncNet's weights, where they are set.
     """
     order = np.nonzero(clip.valid)[0]
     if not len(order):
         raise InputRefusedError("no_face", "No test frame shows a face.", "Choose frames in which the face is seen.")
     scores = Scores(face_box(clip.landmarks[order], clip.size), len(order))
-    stopwatch, seam = Stopwatch(), Seam()
+    stopwatch, seam, lip_sync = Stopwatch(), Seam(), LipSync()
     audio = clip.folder / "audio.wav"
     writer: AbstractContextManager[VideoWriter | None] = nullcontext()
     if side_by_side is not None:
@@ -102,7 +104,9 @@ def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: Stag
             context.check()
             recorded = np.asarray(clip.frames[order[number]])
             seam.add(rendered, recorded, np.asarray(clip.labels[order[number]]))
-            scores.add(rendered, recorded, _face(rendered_eyes, rendered), _face(recorded_eyes, recorded))
+            faces = _face(rendered_eyes, rendered), _face(recorded_eyes, recorded)
+            scores.add(rendered, recorded, *faces)
+            lip_sync.add(rendered, recorded, *faces)
             if film is not None:
                 film.write(np.concatenate([recorded, mark.burn(rendered)], axis=1))
             if number % _REPORT_EVERY == 0:
@@ -111,8 +115,12 @@ def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: Stag
     fps = stopwatch.fps
     figures = scores.report()
     missing = figures.pop("missing")
+    sync, reason = lip_sync.report(audio)
+    if reason is not None and isinstance(missing, dict):
+        missing["syncnet"] = reason
     return {
         **figures,
+        "syncnet": sync,
         "seam_ratio": seam.ratio,
         "fps_model": None if fps is None else round(fps, 2),
         "train_overlap_frames": _overlap(bundle, clip),
