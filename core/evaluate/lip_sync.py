@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import medfilt
+from scipy.ndimage import median_filter
 
 from core.clip.landmarks import Face
 from core.evaluate.syncnet import CROP, HEARD_FRAMES, SETTING, SyncNet
@@ -89,7 +89,7 @@ class _Faces:
     def crops(self) -> Frame:
         """[T, 224, 224, 3]"""
         boxes = np.stack(self._boxes)
-        steady = np.stack([medfilt(boxes[:, column], _STEADY_FRAMES) for column in range(3)], 1)
+        steady = median_filter(boxes, (_STEADY_FRAMES, 1), mode="nearest")
         return np.stack([_crop(frame, *place) for frame, place in zip(self._frames, steady, strict=True)])
 
 
