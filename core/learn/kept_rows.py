@@ -6,10 +6,13 @@ Knows nothing of what is trained.
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,7 +49,7 @@ def run_waiting(
         stage: see there.
     """
     rows: list[RowT] = []
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_end_with_the_caller) as pool:
         started = [pool.submit(work, job) for job in waiting]
         for number, future in enumerate(as_completed(started)):
             context.report(stage, (done + number) / (done + len(waiting)))
@@ -58,3 +61,16 @@ def run_waiting(
                 file.writelines(json.dumps(asdict(row)) + "\n" for row in future.result())
     context.report(stage, 1.0)
     return rows
+
+
+def _end_with_the_caller() -> None:
+    """End this process when the one that started it is gone, killed or not: nobody would read what it finds."""
+    caller = parent_process()
+    if caller is None:
+        return
+
+    def watch() -> None:
+        wait([caller.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="caller", daemon=True).start()
