@@ -15,6 +15,9 @@ from core.errors import BundleError
 MAX_FRAMES = 25 * 60 * 10
 """Ten minutes: more frames than a portrait has use for."""
 MAX_POINTS = 100_000
+FURTHEST_SKIN = 0.2
+"""Metres from head space's origin, along each axis."""
+STRONGEST_PATTERN = 100.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,11 @@ class Tracks:
         skins = [arrays[name] for name in _SKIN if name in arrays]
         if skins and (len(skins) < len(_SKIN) or len({len(one) for one in skins}) > 1 or not len(skins[0])):
             raise _damaged("hold a part of a skin")
-        tracks = Tracks(
-            **{name: arrays[name] for name in _SHAPES if name in arrays and name not in _SKIN},
-            skin=Skin(*skins) if skins else None,
-        )
+        skin = Skin(*skins) if skins else None
+        if skin is not None and not _plausible(skin):
+            raise _damaged("hold a skin that is none")
+        kept = {name: arrays[name] for name in _SHAPES if name in arrays and name not in _SKIN}
+        tracks = Tracks(**kept, skin=skin)
         products = tracks.rotations @ tracks.rotations.transpose(0, 2, 1)
         if np.abs(products - np.eye(3)).max() > 1e-3 or (np.linalg.det(tracks.rotations) < 0).any():
             raise _damaged("hold a matrix that is no rotation")
@@ -82,6 +86,12 @@ class Tracks:
         if limits is not None and not (limits[1] > limits[0]).all():
             raise _damaged("hold an empty range of expression")
         return tracks
+
+
+def _plausible(skin: Skin) -> bool:
+    """Whether the points lie on a head, and the numbers are such as `core.clip.skin` makes."""
+    near = np.abs(skin.points).max() <= FURTHEST_SKIN and np.abs(skin.pattern).max() <= STRONGEST_PATTERN
+    return bool(near and skin.trust.min() >= 0 and skin.trust.max() <= 1)
 
 
 def _check_array(name: str, array: npt.NDArray[np.generic] | None, count: int) -> None:

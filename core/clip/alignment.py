@@ -46,6 +46,8 @@ _PATTERN_NOISE = 0.15
 """Spread over the frames at which a sample counts half."""
 
 Picture = npt.NDArray[np.uint8]
+Pose = tuple[Floats, Floats]
+"""Rotation [3, 3] and translation [3] in metres."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def align_track(
     def sight(frame: int, _: Tick) -> _Sighted:
         start = track.rotations[frame], track.translations[frame]
         looks = contrast(picture(frame), _project(skin.points, *start, camera))
-        return _aligned(skin, looks, *start, *start, camera)
+        return _aligned(skin, looks, start, start, camera)
 
     rotations, translations = track.rotations.copy(), track.translations.copy()
     information = np.zeros((len(seen), 6, 6))
@@ -127,8 +129,9 @@ def _learned(
         skin = _pattern(points, looks, poses, camera)
 
         def align(index: int, _: Tick, skin: Skin = skin, poses: Poses = poses) -> _Sighted:
-            before = start.rotations[index], start.translations[index]
-            return _aligned(skin, looks[index], *before, poses.rotations[index], poses.translations[index], camera)
+            landmarks_pose = start.rotations[index], start.translations[index]
+            pose = poses.rotations[index], poses.translations[index]
+            return _aligned(skin, looks[index], landmarks_pose, pose, camera)
 
         sighted = list(in_order(range(len(frames)), align, tick))
         turned, shifted = np.stack([one.rotation for one in sighted]), np.stack([one.translation for one in sighted])
@@ -150,19 +153,11 @@ def _pattern(points: Floats, looks: Sequence[Contrast], poses: Poses, camera: Ca
     return Skin(points, median.astype(np.float32), trust.astype(np.float32))
 
 
-def _aligned(
-    skin: Skin,
-    looks: Contrast,
-    landmark_rotation: Floats,
-    landmark_translation: Floats,
-    rotation: Floats,
-    translation: Floats,
-    camera: Camera,
-) -> _Sighted:
-    """Gauss-Newton from one pose, held by another; the landmarks' own where it leads too far away."""
+def _aligned(skin: Skin, looks: Contrast, landmarks: Pose, start: Pose, camera: Camera) -> _Sighted:
+    """Gauss-Newton from `start`, held by the pose of the `landmarks`, which stays where it leads too far away."""
     middle = skin.points.mean(0)
     held = np.diag(1 / _SPREAD**2)
-    rest = landmark_rotation, landmark_translation
+    rotation, translation = start
     for _ in range(_STEPS):
         turned = skin.points @ rotation.T
         placed = turned + translation
@@ -173,7 +168,7 @@ def _aligned(
         noise = max(float(np.sqrt((weight * residual**2).sum() / max(weight.sum(), 1e-9))), _LEAST_NOISE)
         by_pose = _by_pose(across, down, turned, placed, camera)
         weighted = by_pose * (weight / (noise**2 * _ALIKE))[:, None]
-        offset = _offset(rotation, translation, *rest, middle)
+        offset = _offset((rotation, translation), landmarks, middle)
         about_middle = np.eye(6)
         about_middle[3:, :3] = -cross_matrix(rotation @ middle)
         information = weighted.T @ by_pose + about_middle.T @ held @ about_middle
@@ -181,17 +176,15 @@ def _aligned(
         rotation, translation = rotation_from_vector(step[:3]) @ rotation, translation + step[3:]
         if np.abs(step).max() < _CONVERGED:
             break
-    if (np.abs(_offset(rotation, translation, *rest, middle)) > _FURTHEST * _SPREAD).any():
-        return _Sighted(*rest, about_middle.T @ held @ about_middle)
+    if (np.abs(_offset((rotation, translation), landmarks, middle)) > _FURTHEST * _SPREAD).any():
+        return _Sighted(*landmarks, about_middle.T @ held @ about_middle)
     return _Sighted(rotation, translation, information)
 
 
-def _offset(
-    rotation: Floats, translation: Floats, from_rotation: Floats, from_translation: Floats, middle: Floats
-) -> Floats:
-    """[6] turn between two poses, radians, and how far the face's middle moved, metres."""
-    turn = vector_from_rotation((rotation @ from_rotation.T)[None])[0]
-    return np.concatenate([turn, rotation @ middle + translation - from_rotation @ middle - from_translation])
+def _offset(pose: Pose, landmarks: Pose, middle: Floats) -> Floats:
+    """[6] turn from one pose to the other, radians, and how far the face's middle moved, metres."""
+    turn = vector_from_rotation((pose[0] @ landmarks[0].T)[None])[0]
+    return np.concatenate([turn, pose[0] @ middle + pose[1] - landmarks[0] @ middle - landmarks[1]])
 
 
 def _centred(poses: Poses, start: Poses, middle: Floats) -> Poses:

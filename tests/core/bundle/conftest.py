@@ -36,8 +36,8 @@ def make_manifest() -> Manifest:
 
 def make_skin() -> Skin:
     generator = np.random.default_rng(1)
-    pattern, trust = generator.normal(size=(2, 11)).astype(np.float32)
-    return Skin(generator.normal(size=(11, 3)), pattern, trust)
+    pattern, trust = generator.random((2, 11)).astype(np.float32)
+    return Skin(generator.normal(0, 0.04, (11, 3)), pattern, trust)
 
 
 def make_tracks(count: int = 5) -> Tracks:

@@ -43,6 +43,10 @@ def forged(tracks: Tracks, name: str) -> bytes:
         arrays["skin_pattern"] = arrays["skin_pattern"][:-1]
     elif name == "no skin at all":
         arrays |= {key: value[:0] for key, value in arrays.items() if key.startswith("skin")}
+    elif name == "skin behind the camera":
+        arrays["skin_points"][3, 2] = 3.0
+    elif name == "skin trusted twice":
+        arrays["skin_trust"][3] = 2.0
     elif name == "skin beyond numbers":
         arrays["skin_points"][3, 1] = np.nan
     elif name == "empty":
@@ -54,7 +58,7 @@ def forged(tracks: Tracks, name: str) -> bytes:
     "name",
     [
         "mirrored", "stretched", "infinite", "short", "other type", "missing", "empty", "no range", "half a skin",
-        "uneven skin", "no skin at all", "skin beyond numbers",
+        "uneven skin", "no skin at all", "skin beyond numbers", "skin behind the camera", "skin trusted twice",
     ],
 )  # fmt: skip
 def test_forged_tracks_are_damaged(tracks: Tracks, name: str) -> None:
