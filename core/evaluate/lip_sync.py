@@ -47,6 +47,11 @@ class LipSync:
             self._films[0].add(rendered, rendered_face)
             self._films[1].add(recorded, recorded_face)
 
+    @property
+    def asked(self) -> bool:
+        """Whether there are weights."""
+        return self._network is not None
+
     def report(self, audio: Path) -> tuple[dict[str, object] | None, str | None]:
         """`rendered` and `recorded`, each with `confidence`, `distance` and `offset`, or None and the reason.
 
@@ -54,7 +59,7 @@ class LipSync:
             audio: the sound that belongs to the frames.
         """
         if self._network is None:
-            return None, f"SyncNet's weights come in no package. Set {SETTING} to yours (docs/models.md)."
+            return None, f"{SETTING} names no weights."
         if not audio.is_file() or any(film.count < _FEWEST_FRAMES for film in self._films):
             return None, "There is no sound, or too few frames show a face."
         sound = decode_audio(audio)

@@ -115,12 +115,12 @@ def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: Stag
     fps = stopwatch.fps
     figures = scores.report()
     missing = figures.pop("missing")
-    sync, reason = lip_sync.report(audio)
-    if reason is not None and isinstance(missing, dict):
-        missing["syncnet"] = reason
+    if lip_sync.asked:
+        figures["syncnet"], reason = lip_sync.report(audio)
+        if reason is not None and isinstance(missing, dict):
+            missing["syncnet"] = reason
     return {
         **figures,
-        "syncnet": sync,
         "seam_ratio": seam.ratio,
         "fps_model": None if fps is None else round(fps, 2),
         "train_overlap_frames": _overlap(bundle, clip),
