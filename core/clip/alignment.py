@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from core.camera import Camera
 from core.clip.parallel import Tick, in_order
-from core.clip.poses import Floats, Poses
+from core.clip.poses import Floats, Poses, to_pixels
 from core.clip.rotations import cross_matrix, rotation_from_vector, vector_from_rotation
 from core.clip.skin import Contrast, Skin, contrast, skin_points
 from core.clip.smoothing import smooth_known_poses
@@ -143,7 +143,7 @@ def _pattern(points: Floats, looks: Sequence[Contrast], poses: Poses, camera: Ca
     """The median look of every point, and how far frames differ from it."""
     values = np.stack(
         [
-            look.at(_project(points, rotation, translation, camera))[0]
+            look.values_at(_project(points, rotation, translation, camera))
             for look, rotation, translation in zip(looks, poses.rotations, poses.translations, strict=True)
         ]
     )
@@ -161,7 +161,7 @@ def _aligned(skin: Skin, looks: Contrast, landmarks: Pose, start: Pose, camera: 
     for _ in range(_STEPS):
         turned = skin.points @ rotation.T
         placed = turned + translation
-        value, across, down = looks.at(_to_pixels(placed, camera))
+        value, across, down = looks.at(to_pixels(placed, camera))
         residual = skin.pattern - value
         limit = _ROBUST * np.median(np.abs(residual)) + 1e-3
         weight = skin.trust * np.minimum(1, limit / np.maximum(np.abs(residual), 1e-6))
@@ -207,10 +207,4 @@ def _by_pose(across: Floats, down: Floats, turned: Floats, placed: Floats, camer
 
 
 def _project(points: Floats, rotation: Floats, translation: Floats, camera: Camera) -> Floats:
-    return _to_pixels(points @ rotation.T + translation, camera)
-
-
-def _to_pixels(placed: Floats, camera: Camera) -> Floats:
-    """[n, 3] camera space -> [n, 2] pixels."""
-    focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
-    return np.asarray(placed[:, :2] / placed[:, 2:] * focal + centre)
+    return to_pixels(points @ rotation.T + translation, camera)

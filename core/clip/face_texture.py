@@ -66,18 +66,45 @@ def _layout() -> _Layout:
     height = points[CHIN, 1] - points[FOREHEAD, 1]
     points = points * ((SIDE - 2 * _MARGIN) / height)
     points = points - (points[:, 0].mean(), points[FOREHEAD, 1]) + (SIDE / 2, _MARGIN)
-    triangle = np.full((SIDE, SIDE), -1, np.int32)
-    for number, corners in enumerate(points[face.triangles]):
-        cv2.fillConvexPoly(triangle, np.round((corners - 0.5) * 16).astype(np.int32), (number,), cv2.LINE_8, 4)
+    triangle = triangle_numbers(points, (SIDE, SIDE))
     y, x = np.mgrid[:SIDE, :SIDE] + 0.5
     corners = face.triangles[np.maximum(triangle, 0)]
-    a, b, c = (points[corners[..., one]] for one in range(3))
-    whole = _cross(b - a, c - a)
-    here = np.stack([x, y], -1)
-    second, third = _cross(here - a, c - a) / whole, _cross(b - a, here - a) / whole
-    weights = np.stack([1 - second - third, second, third], -1).astype(np.float32)
+    weights = barycentric(points, corners, np.stack([x, y], -1)).astype(np.float32)
     one, two, three = (points[face.triangles[:, corner]] for corner in range(3))
     return _Layout(corners, weights, triangle.astype(np.int64), _cross(two - one, three - one), points)
+
+
+def triangle_numbers(points: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.int32]:
+    """[h, w] the mesh triangle at each pixel, -1 where none is; the mesh laid out with its vertices at [468, 2]."""
+    numbers = np.full(shape, -1, np.int32)
+    for number, corners in enumerate(points[canonical_face().triangles]):
+        cv2.fillConvexPoly(numbers, _sixteenths(corners), (number,), cv2.LINE_8, 4)
+    return numbers
+
+
+def inside_lines(
+    points: npt.NDArray[np.float64], lines: tuple[tuple[int, ...], ...], shape: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
+    """[h, w] 1 inside any of the closed lines of vertices, which lie at [468, 2]; 0 elsewhere."""
+    mask = np.zeros(shape, np.uint8)
+    for line in lines:
+        cv2.fillPoly(mask, [_sixteenths(points[list(line)])], (1,), cv2.LINE_8, 4)
+    return mask
+
+
+def barycentric(
+    points: npt.NDArray[np.float64], corners: npt.NDArray[np.int64], here: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """[..., 3] weights of three `corners` [..., 3], vertices at [468, 2], whose mean is the place `here` [..., 2]."""
+    a, b, c = (points[corners[..., one]] for one in range(3))
+    whole = _cross(b - a, c - a)
+    second, third = _cross(here - a, c - a) / whole, _cross(b - a, here - a) / whole
+    return np.stack([1 - second - third, second, third], -1)
+
+
+def _sixteenths(points: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+    """Places as OpenCV draws them with four bits below the pixel, whose middle is its zero."""
+    return np.round((points - 0.5) * 16).astype(np.int32)
 
 
 def _cross(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -108,7 +135,4 @@ def region(name: str) -> npt.NDArray[np.bool_]:
     from core.clip.landmarks import FACE_OVAL, LIPS_OUTER
 
     lines = {"face": (FACE_OVAL,), "eyes": EYES, "lenses": LENSES, "mouth": (LIPS_OUTER,)}[name]
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    for line in lines:
-        cv2.fillPoly(mask, [np.round((_layout().points[list(line)] - 0.5) * 16).astype(np.int32)], (1,), cv2.LINE_8, 4)
-    return mask > 0
+    return inside_lines(_layout().points, lines, (SIDE, SIDE)) > 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.clip.build import WORKING_SIDE, follow_face
-from core.clip.intake import ClipOptions, plan_clip
+from core.clip.intake import ClipOptions, Plan, plan_clip
 from core.clip.speech import encode_speech, reduce_speech
 from core.errors import InputRefusedError
 from core.media import decode_frames
@@ -56,10 +57,7 @@ def read_footage(video: Path, work: Path | None) -> Footage:
         with np.load(kept, allow_pickle=False) as file:
             return Footage(**{name: file[name] for name in file.files})
     plan = plan_clip(video, ClipOptions(seconds=None), StageContext())
-    pictures = decode_frames(
-        video, plan.info, crop=plan.crop, size=WORKING_SIDE, start_frame=plan.start, count=plan.count
-    )
-    sighting = follow_face(pictures, plan.count)
+    sighting = follow_face(_pictures(video, plan), plan.count)
     footage = Footage(
         sighting.landmarks,
         sighting.blendshapes,
@@ -79,9 +77,11 @@ def read_footage(video: Path, work: Path | None) -> Footage:
 
 def read_pictures(video: Path) -> npt.NDArray[np.uint8]:
     """[T, 512, 512, 3] the frames that `read_footage` looks at."""
-    plan = plan_clip(video, ClipOptions(seconds=None), StageContext())
-    part = {"start_frame": plan.start, "count": plan.count}
-    return np.stack(list(decode_frames(video, plan.info, crop=plan.crop, size=WORKING_SIDE, **part)))
+    return np.stack(list(_pictures(video, plan_clip(video, ClipOptions(seconds=None), StageContext()))))
+
+
+def _pictures(video: Path, plan: Plan) -> Iterator[npt.NDArray[np.uint8]]:
+    return decode_frames(video, plan.info, crop=plan.crop, size=WORKING_SIDE, start_frame=plan.start, count=plan.count)
 
 
 def read_folder(folder: Path, work: Path | None) -> dict[str, Footage]:

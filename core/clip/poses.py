@@ -50,7 +50,11 @@ class Equations:
 
 def project(points: Floats, rotations: Floats, translations: Floats, camera: Camera) -> Floats:
     """Head-space points [n, 3] seen in T poses -> [T, n, 2] pixels."""
-    seen = np.einsum("tij,nj->tni", rotations, points) + translations[:, None]
+    return to_pixels(np.einsum("tij,nj->tni", rotations, points) + translations[:, None], camera)
+
+
+def to_pixels(seen: Floats, camera: Camera) -> Floats:
+    """Camera-space points [..., 3] -> [..., 2] pixels."""
     centre, focal = np.array([camera.cx, camera.cy]), np.array([camera.fx, camera.fy])
     return np.asarray(seen[..., :2] / seen[..., 2:] * focal + centre)
 

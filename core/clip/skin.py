@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from core.camera import Camera
 from core.clip.canonical import CHIN, FOREHEAD, canonical_face
-from core.clip.face_texture import EYES
+from core.clip.face_texture import EYES, barycentric, inside_lines, triangle_numbers
 from core.clip.poses import Floats
 
 _TALL = 128
@@ -76,10 +76,15 @@ class Contrast:
 
     def at(self, places: Floats) -> tuple[Floats, Floats, Floats]:
         """Value and derivatives [n] at pixels [n, 2] of the picture, bilinearly; outside, those of the border."""
+        return self.values_at(places), self._sampled(self.across, places), self._sampled(self.down, places)
+
+    def values_at(self, places: Floats) -> Floats:
+        """The values alone."""
+        return self._sampled(self.values, places)
+
+    def _sampled(self, plane: npt.NDArray[np.float32], places: Floats) -> Floats:
         x, y = (places - np.add(self.corner, 0.5)).astype(np.float32).T[:, None]
-        maps = (self.values, self.across, self.down)
-        value, across, down = (cv2.remap(one, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for one in maps)
-        return value[0].astype(np.float64), across[0].astype(np.float64), down[0].astype(np.float64)
+        return np.asarray(cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0], np.float64)
 
 
 def contrast(picture: npt.NDArray[np.uint8], places: Floats) -> Contrast:
@@ -128,23 +133,11 @@ def _layout() -> tuple[npt.NDArray[np.int64], Floats]:
     points = points * (_TALL / (points[CHIN, 1] - points[FOREHEAD, 1]))
     points = points - points.min(0) + 1
     width, height = np.ceil(points.max(0)).astype(int) + 1
-    triangle = np.full((height, width), -1, np.int32)
-    for number, corners in enumerate(points[face.triangles]):
-        cv2.fillConvexPoly(triangle, np.round((corners - 0.5) * 16).astype(np.int32), (number,), cv2.LINE_8, 4)
-    aside = np.zeros((height, width), np.uint8)
-    for line in (*EYES, *_BROWS):
-        cv2.fillPoly(aside, [np.round((points[list(line)] - 0.5) * 16).astype(np.int32)], (1,), cv2.LINE_8, 4)
-    aside = np.asarray(cv2.dilate(aside, np.ones((_ASIDE, _ASIDE), np.uint8)), np.uint8)
+    triangle = triangle_numbers(points, (height, width))
+    aside = cv2.dilate(inside_lines(points, (*EYES, *_BROWS), (height, width)), np.ones((_ASIDE, _ASIDE), np.uint8))
     inner = cv2.erode((triangle >= 0).astype(np.uint8), np.ones((_RIM, _RIM), np.uint8)) > 0
     y, x = np.nonzero(inner & (aside == 0))
     above = y + 0.5 < points[_UNDER_THE_NOSE, 1] - 1
     y, x = y[above], x[above]
     corners = face.triangles[triangle[y, x]]
-    first, second, third = (points[corners[:, one]] for one in range(3))
-    whole, here = _cross(second - first, third - first), np.stack([x, y], -1) + 0.5
-    two, three = _cross(here - first, third - first) / whole, _cross(second - first, here - first) / whole
-    return corners, np.stack([1 - two - three, two, three], -1)
-
-
-def _cross(a: Floats, b: Floats) -> Floats:
-    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
+    return corners, barycentric(points, corners, np.stack([x, y], -1) + 0.5)

@@ -70,13 +70,6 @@ def _on_mesh(face: CanonicalFace, count: int, random: np.random.Generator) -> Po
     return np.asarray((corners[chosen] * weights[..., None]).sum(1))
 
 
-def _project(data: TrainingSet, index: int, points: Points) -> Points:
-    pose = data.poses[index].double().numpy()
-    seen = points @ pose[:3, :3].T + pose[:3, 3]
-    centre = np.array([data.camera.cx, data.camera.cy])
-    return np.asarray(data.camera.fx * seen[:, :2] / seen[:, 2:] + centre)
-
-
 def _on_shell(data: TrainingSet, face: CanonicalFace, count: int, random: np.random.Generator) -> Points:
     """Rays through head pixels outside the mesh of the first, middle and last frame, met with the shell, and moved
     along themselves to where the clip's parallax has them."""
@@ -101,7 +94,7 @@ class _View:
 
 def _shell_points(data: TrainingSet, face: CanonicalFace, index: int, count: int, random: np.random.Generator) -> _View:
     head = np.isin(data.labels[index], (Label.HAIR, Label.SKIN))
-    hull = cv2.convexHull(np.round(_project(data, index, face.vertices)).astype(np.int32))
+    hull = cv2.convexHull(np.round(data.project(index, face.vertices, data.camera)).astype(np.int32))
     covered = np.zeros(head.shape, np.uint8)
     cv2.fillConvexPoly(covered, hull, (1,))
     margin = np.ones((9 * data.size // 512 | 1,) * 2, np.uint8)
@@ -149,6 +142,6 @@ def _seen_colours(data: TrainingSet, points: Points) -> Points:
     """Median colour at each point's projection over a few frames."""
     seen = []
     for index in np.linspace(0, data.count - 1, min(COLOUR_FRAMES, data.count)).astype(int):
-        pixels = np.clip(np.floor(_project(data, index, points)).astype(int), 0, data.size - 1)
+        pixels = np.clip(np.floor(data.project(index, points, data.camera)).astype(int), 0, data.size - 1)
         seen.append(data.frames[index][pixels[:, 1], pixels[:, 0]] / 255.0)
     return np.asarray(np.median(seen, axis=0))

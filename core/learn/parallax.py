@@ -71,21 +71,15 @@ def _unlikeness(data: TrainingSet, sight: Sight, looks: dict[int, Contrast], fra
     """[D, n] mean squared difference between a point's look in its own frame and in the others, for each offset."""
     if not len(sight.points):
         return np.zeros((len(OFFSETS), 0))
-    own = looks[sight.frame].at(_project(data, sight.frame, sight.points))[0]
+    camera = data.camera.scaled(WORKING_SIDE / data.size)
+    own = looks[sight.frame].values_at(data.project(sight.frame, sight.points, camera))
     total = np.zeros((len(OFFSETS), len(own)))
     others = [int(frame) for frame in frames if frame != sight.frame]
     for frame in others:
         for index, offset in enumerate(OFFSETS):
-            seen = looks[frame].at(_project(data, frame, sight.points + offset * sight.back))[0]
+            seen = looks[frame].values_at(data.project(frame, sight.points + offset * sight.back, camera))
             total[index] += np.minimum((seen - own) ** 2, MOST_UNLIKE)
     return total / max(len(others), 1)
-
-
-def _project(data: TrainingSet, frame: int, points: Points) -> Points:
-    """[n, 2] pixels at the working size."""
-    pose, camera = data.poses[frame].double().numpy(), data.camera.scaled(WORKING_SIDE / data.size)
-    seen = points @ pose[:3, :3].T + pose[:3, 3]
-    return np.asarray(seen[:, :2] / seen[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy])
 
 
 def _lowest(cost: Points) -> Points:

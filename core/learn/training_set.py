@@ -14,6 +14,7 @@ from torch import Tensor
 from core.camera import Camera
 from core.clip.landmarks import LIPS_OUTER, mouth_opening
 from core.clip.layout import HEAD_LABELS, Clip, Label
+from core.clip.poses import to_pixels
 from core.clip.speech import reduce_speech, speech_windows
 
 Box = tuple[int, int, int, int]
@@ -72,6 +73,11 @@ class TrainingSet:
         """The camera of one crop box."""
         left, top, right, bottom = box
         return self.camera.cropped(left, top, right - left, bottom - top)
+
+    def project(self, index: int, points: npt.NDArray[np.float64], camera: Camera) -> npt.NDArray[np.float64]:
+        """Head-space points [n, 3] in one frame's pose -> [n, 2] pixels of `camera`: the clip's own or a scaled one."""
+        pose = self.poses[index].double().numpy()
+        return to_pixels(points @ pose[:3, :3].T + pose[:3, 3], camera)
 
     def crop(self, index: int, box: Box) -> tuple[Tensor, npt.NDArray[np.uint8]]:
         """Frame [3, h, w] float 0..1 and labels [h, w] inside a box."""
