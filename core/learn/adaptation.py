@@ -172,7 +172,7 @@ def _held(field: FaceField, points: Tensor) -> Field:
 
 
 def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageContext, method: Method = WHOLE) -> None:
-    """Tune colours and opacities of both branches over the recorded backdrop, and write the avatar."""
+    """Tune both branches together over the recorded backdrop, and write the avatar."""
     if work.avatar.exists():
         return
     clip = Clip.load(work.clip)
@@ -180,14 +180,17 @@ def learn_fuse(work: WorkFolder, profile: Profile, seed: int, context: StageCont
     data = training_set(clip)
     mouth_field = MouthField()
     mouth = load_branch("mouth", read_tensors(work.mouth)[0], mouth_field).frozen()
-    mouth_field.requires_grad_(False)
+    if face.field.aligner is not None:
+        learn_only(face.field, aligner=True)
+    else:
+        face.field.requires_grad_(method.aligner)  # a universal field that lost its aligner answers as it is
     backdrops = np.stack(
         [backdrop(frame, labels, clip.plate) for frame, labels in zip(data.frames, data.labels, strict=True)]
     )
     avatar = Avatar(face.gaussians, face.field, mouth, mouth_field, moving=face.moving)
     perceptual = _patches(profile, method, data, profile.fuse_perceptual_every)
-    fused = fuse(avatar, data, backdrops, profile.fuse_iterations, perceptual, seed, context)
-    resting = replace(fused, rest=closed_windows(face.field, data))
+    fused = fuse(avatar, data, backdrops, profile.fuse_iterations, perceptual, seed, context, hooked=method.hook)
+    resting = replace(fused, rest=closed_windows(fused.face_field, data))
     write_tensors(work.avatar, resting.to_tensors(), resting.metadata())
 
 
