@@ -1,15 +1,16 @@
 """Differentiable Gaussian splatting and the other kernels of a training step, fast on a CPU.
 
-The surface: `rasterize`, `view_colors`, `encode_triplane`, `mlp`, `photometric_loss` and `ssim`; for finished frames
-`mlp_from`, `bounds` and `composite`. Each runs on the native library where one loads and on a plain torch reference
-otherwise, which is also the tests' oracle. `core.splat.cuda` has `rasterize` and `encode_triplane` on CUDA. This room
-knows Gaussians, grids and pictures; it must not know of heads, speech or training schedules.
+The surface: `rasterize`, `view_colors`, `encode_triplane`, `mlp`, `photometric_loss`, `ssim` and `LpipsNetwork`; for
+finished frames `mlp_from`, `bounds` and `composite`. Each runs on the native library where one loads and on a plain
+torch reference otherwise, which is also the tests' oracle. `core.splat.cuda` has `rasterize` and `encode_triplane` on
+CUDA. This room knows Gaussians, grids and pictures; it must not know of heads, speech or training schedules.
 """
 
 from core.splat.composite import Bounds, Layer, bounds, composite
 from core.splat.grid import encode_triplane
 from core.splat.harmonics import view_colors
 from core.splat.library import backend_name
+from core.splat.lpips import LpipsNetwork
 from core.splat.network import mlp, mlp_from
 from core.splat.rasterization import Rasterization, ScreenStatistics, rasterize
 from core.splat.similarity import photometric_loss, ssim
@@ -17,6 +18,7 @@ from core.splat.similarity import photometric_loss, ssim
 __all__ = [
     "Bounds",
     "Layer",
+    "LpipsNetwork",
     "Rasterization",
     "ScreenStatistics",
     "backend_name",

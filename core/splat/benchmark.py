@@ -14,8 +14,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.splat import encode_triplane, library, mlp, peer, peer_library, photometric_loss, rasterize, reference, ssim
+from core.splat import (
+    LpipsNetwork,
+    encode_triplane,
+    library,
+    mlp,
+    peer,
+    peer_library,
+    photometric_loss,
+    rasterize,
+    reference,
+    ssim,
+)
 from core.splat.device import check_device
+from core.splat.lpips import SHAPES, SMALLEST_SIDE
 from core.splat.scene import benchmark_scene
 
 FORWARD_FLOPS = 34
@@ -194,6 +206,7 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
 
     Plain torch still draws with our rasteriser, so that the comparison is about the rest of the step. The iteration:
     12-level grid, motion field 74-64-64-11 and aligner 36-32-6, RGB + two attention channels, L1 + SSIM, fused Adam.
+    LPIPS, which no iteration here has, is that of a patch, a quarter of the frame's side, with made-up weights.
     """
     scene = benchmark_scene(gaussians, resolution, 5)
     generator = torch.Generator().manual_seed(0)
@@ -214,6 +227,14 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
     inputs = torch.randn(gaussians, 74, generator=generator, requires_grad=True)
     picture = torch.rand(3, resolution, resolution, generator=generator).requires_grad_()
 
+    perceptual = LpipsNetwork(
+        [torch.randn(o, i, k, k, generator=generator) * (2 / (i * k * k)) ** 0.5 for o, i, k in SHAPES],
+        *([torch.rand(out, generator=generator) for out, _, _ in SHAPES] for _ in range(2)),
+    )
+    side = max(SMALLEST_SIDE, resolution // 4)
+    patches = torch.rand(2, 3, side, side, generator=generator)
+    patch = patches[0].clone().requires_grad_()
+
     def grid(backend: str | None) -> None:
         torch.autograd.backward(encode_triplane(means, table, resolutions, 1.2, backend=backend).sum())
 
@@ -222,6 +243,9 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
 
     def similarity(backend: str | None) -> None:
         torch.autograd.backward(ssim(picture, target, backend=backend))
+
+    def looks(backend: str | None) -> None:
+        torch.autograd.backward(perceptual.distance(patch, patches[1], backend=backend))
 
     def iteration(backend: str | None) -> None:
         features = encode_triplane(means, table, resolutions, 1.2, backend=backend)
@@ -248,6 +272,7 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
         ("grid", grid),
         ("network", network),
         ("ssim", similarity),
+        ("lpips", looks),
         ("iteration", iteration),
     ]
     results = []

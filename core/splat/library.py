@@ -72,6 +72,9 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "mlp_infer": (c_int32, [c_int32, c_int32, *[c_void_p] * 5]),
     "bounds": (None, [c_int32, c_void_p, c_void_p, *[c_float] * 4, c_void_p]),
     "composite": (c_int32, [c_int32, POINTER(LayerStruct), POINTER(LayerStruct), c_int32, c_void_p, c_void_p]),
+    "lpips_create": (c_void_p, [c_void_p, c_void_p, c_void_p]),
+    "lpips_destroy": (None, [c_void_p]),
+    "lpips": (c_double, [c_void_p, c_int32, c_int32, c_void_p, c_void_p, c_void_p]),
     "photometric": (c_double, [c_int32, c_int32, c_int32, c_void_p, c_void_p, c_float, c_float, c_void_p]),
 }
 

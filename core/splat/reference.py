@@ -22,6 +22,12 @@ TRANSMITTANCE_THRESHOLD = 1e-4
 TILE = 16
 SSIM_RADIUS = 5
 SSIM_SIGMA = 1.5
+ALEXNET = ((4, 2, False), (1, 2, True), (1, 1, True), (1, 1, False), (1, 1, False))
+"""Stride and padding of five convolutions, and whether a pooling stands before each."""
+LPIPS_SHIFT = (-0.030, -0.088, -0.188)
+LPIPS_SCALE = (0.458, 0.448, 0.450)
+NEVER_ZERO = 1e-10
+"""Under the root: where all channels are zero the gradient of a bare root is infinite."""
 PLANE_AXES = ((0, 1), (1, 2), (0, 2))
 
 
@@ -251,6 +257,30 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
     covariance = blur(image * target) - mean_a * mean_b
     numerator = (2 * mean_a * mean_b + 1e-4) * (2 * covariance + 9e-4)
     return (numerator / ((mean_a**2 + mean_b**2 + 1e-4) * (variances + 9e-4))).mean()
+
+
+def lpips(
+    image: Tensor, target: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], linear: Sequence[Tensor]
+) -> Tensor:
+    """The contract of `core.splat.LpipsNetwork.distance`; weights are cast to the pictures' dtype."""
+    shift, scale = (torch.tensor(v, dtype=image.dtype).view(1, 3, 1, 1) for v in (LPIPS_SHIFT, LPIPS_SCALE))
+
+    def layers(picture: Tensor) -> list[Tensor]:
+        x = (picture[None] * 2 - 1 - shift) / scale
+        units = []
+        for weight, bias, (stride, padding, pooled) in zip(weights, biases, ALEXNET, strict=True):
+            if pooled:
+                x = torch.nn.functional.max_pool2d(x, 3, 2)
+            x = torch.nn.functional.conv2d(x, weight.to(x), bias.to(x), stride, padding).relu()
+            units.append(x / (x.square().sum(1, keepdim=True) + NEVER_ZERO).sqrt())
+        return units
+
+    with torch.no_grad():
+        truth = layers(target)
+    distance = image.new_zeros(())
+    for unit, true, counts in zip(layers(image), truth, linear, strict=True):
+        distance = distance + ((unit - true).square() * counts.to(unit).view(1, -1, 1, 1)).sum(1).mean()
+    return distance
 
 
 def growth_resolutions(base: int, finest: float, levels: int) -> list[int]:

@@ -190,6 +190,35 @@ void compare(Random& random, Digest& digest) {
     digest.add({static_cast<float>(value)}, "comparison"), digest.add(gradient, "comparison's gradient");
 }
 
+/// AlexNet with made-up weights: laid out once, as for a whole training.
+const LikenessLpips* perceptual_network() {
+    static const LikenessLpips* const network = [] {
+        constexpr int shapes[5][3] = {{64, 3, 11}, {192, 64, 5}, {384, 192, 3}, {256, 384, 3}, {256, 256, 3}};
+        Random random(9);
+        std::vector<std::vector<float>> weights, channels;
+        std::vector<const float*> weight_pointers, channel_pointers;
+        for (const auto& [out, in, side] : shapes) {
+            const float bound = 2.0f / std::sqrt(static_cast<float>(in * side * side));
+            weights.push_back(random.many(static_cast<size_t>(out) * in * side * side, -bound, bound));
+            channels.push_back(random.many(out, 0, 0.1f));
+        }
+        for (const auto& w : weights) weight_pointers.push_back(w.data());
+        for (const auto& c : channels) channel_pointers.push_back(c.data());
+        return likeness_lpips_create(weight_pointers.data(), channel_pointers.data(), channel_pointers.data());
+    }();
+    return network;
+}
+
+void compare_perceptually(Random& random, Digest& digest) {
+    const int height = random.between(31, 48), width = random.between(31, 48);
+    const std::vector<float> image = random.many(3 * static_cast<size_t>(height) * width, 0, 1);
+    const std::vector<float> target = random.many(image.size(), 0, 1);
+    std::vector<float> gradient(image.size());
+    const double value = likeness_lpips(perceptual_network(), height, width, image.data(), target.data(),
+                                        random.bits() % 4 ? gradient.data() : nullptr);
+    digest.add({static_cast<float>(value)}, "perceptual distance"), digest.add(gradient, "perceptual gradient");
+}
+
 void finish_frame(Random& random, Digest& digest) {
     const int size = random.between(1, 60), points = random.between(1, 40);
     const auto layer = [&](int left, int top, int right, int bottom, std::vector<float>& image,
@@ -224,6 +253,7 @@ uint64_t round_of_all(uint64_t seed) {
     encode(random, digest);
     apply_network(random, digest);
     compare(random, digest);
+    if (seed % 8 == 0) compare_perceptually(random, digest);  // unoptimised it takes seconds
     finish_frame(random, digest);
     return digest.value();
 }
@@ -248,6 +278,7 @@ int main(int argc, char** argv) {
         for (int i = 0; i < 3; i++) likeness_set_threads(2 + i % 2), likeness_threads();
     });
     for (std::thread& caller : callers) caller.join();
+    likeness_lpips_destroy(const_cast<LikenessLpips*>(perceptual_network()));
     std::printf("%s: %d rounds of every kernel, no finding, %.1f GFLOP/s\n", likeness_isa(), rounds,
                 likeness_measure_fma_gflops(0.01));
     likeness_set_threads(1);

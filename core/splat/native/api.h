@@ -107,6 +107,17 @@ LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, con
 LIKENESS_EXPORT double likeness_photometric(int32_t channels, int32_t height, int32_t width, const float* image,
                                             const float* target, float l1_weight, float ssim_weight, float* gradient);
 
+struct LikenessLpips;  // AlexNet's weights, laid out for its kernels
+/// Five pointers each: weights [out, in, side, side], biases [out], linear [out] of AlexNet's convolutions. Null where
+/// memory runs out.
+LIKENESS_EXPORT LikenessLpips* likeness_lpips_create(const float* const* weights, const float* const* biases,
+                                                     const float* const* linear);
+LIKENESS_EXPORT void likeness_lpips_destroy(LikenessLpips*);
+/// LPIPS of two [3, height, width] pictures in 0..1 with sides of at least 31; its gradient (same shape, or null) with
+/// respect to `image`. NaN where a picture is not finite or memory runs out.
+LIKENESS_EXPORT double likeness_lpips(const LikenessLpips*, int32_t height, int32_t width, const float* image,
+                                      const float* target, float* gradient);
+
 // --- a finished frame ------------------------------------------------------------------------------------------------
 /// Where points [count > 0, 3] fall: out = least x, least y, greatest x, greatest y in pixels, and the least depth, metres.
 LIKENESS_EXPORT void likeness_bounds(int32_t count, const float* points, const float* view, float fx, float fy, float cx,

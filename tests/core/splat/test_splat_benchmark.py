@@ -42,7 +42,7 @@ def test_rows_carry_the_promised_keys() -> None:
     for row in rows:
         assert promised <= row.keys()
     assert rows[0]["backend"] == library.backend_name()
-    assert [row.kernel for row in bench_step(40, 16, 1)] == ["grid", "network", "ssim", "iteration"]
+    assert [row.kernel for row in bench_step(40, 16, 1)] == ["grid", "network", "ssim", "lpips", "iteration"]
 
 
 def test_the_plot_has_a_line_for_each_resolution_and_falls_where_times_fall(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from core.camera import Camera
-from core.splat import backend_name, encode_triplane, library, mlp, rasterize, ssim
+from core.splat import LpipsNetwork, backend_name, encode_triplane, library, mlp, rasterize, ssim
+from core.splat.lpips import SHAPES
 from core.splat.scene import BenchmarkScene, benchmark_scene
 
 SCENE = benchmark_scene(10, 20, 3)
@@ -218,6 +219,39 @@ def test_the_other_kernels_refuse_nan_and_infinity(backend: str, value: float) -
             ssim(*pictures, backend=backend)
     with pytest.raises(ValueError, match="x holds NaN or infinity"):
         mlp(torch.full((2, 8), value), weights, backend=backend)
+
+
+def no_weights() -> list[list[Tensor]]:
+    """An LPIPS network's three arguments, all zero."""
+    channels = [torch.zeros(out) for out, _, _ in SHAPES]
+    return [[torch.zeros(o, i, k, k) for o, i, k in SHAPES], list(channels), list(channels)]
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_a_perceptual_network_refuses_other_pictures_and_weights(backend: str) -> None:
+    network = LpipsNetwork(*no_weights())
+    broken = torch.zeros(3, 40, 40)
+    broken[2, 39, 39] = float("nan")
+    for pictures, said in (
+        ((torch.zeros(3, 40, 40), torch.zeros(3, 40, 41)), "must have shape"),
+        ((torch.zeros(1, 40, 40), torch.zeros(1, 40, 40)), "must have shape"),
+        ((torch.zeros(3, 30, 40), torch.zeros(3, 30, 40)), "at least 31"),
+        ((broken, torch.zeros(3, 40, 40)), "image holds NaN"),
+        ((torch.zeros(3, 40, 40), broken), "target holds NaN"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            network.distance(*pictures, backend=backend)
+    with pytest.raises(TypeError, match="float32"):
+        network.distance(torch.zeros(3, 40, 40, dtype=torch.uint8), torch.zeros(3, 40, 40), backend=backend)
+    for part, change, said in (
+        (0, lambda tensors: tensors[:4], "weights must be 5"),
+        (1, lambda tensors: [*tensors[:4], torch.zeros(7)], r"biases\[4\] must have shape"),
+        (2, lambda tensors: [tensors[0] + float("inf"), *tensors[1:]], r"linear\[0\] holds NaN"),
+    ):
+        parts = no_weights()
+        parts[part] = change(parts[part])
+        with pytest.raises(ValueError, match=said):
+            LpipsNetwork(*parts)
 
 
 def test_finite_numbers_whose_sum_overflows_are_taken() -> None:

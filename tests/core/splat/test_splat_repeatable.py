@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.splat import encode_triplane, library, mlp, rasterize, ssim
+from core.splat import LpipsNetwork, encode_triplane, library, mlp, rasterize, ssim
+from core.splat.lpips import SHAPES
 from core.splat.scene import benchmark_scene
 
 
@@ -38,6 +39,27 @@ def one_step() -> list[Tensor]:
         drawn.screen.gradient,
         *(g for g in gradients if g is not None),
     ]
+
+
+def one_look() -> list[Tensor]:
+    """A perceptual distance and its gradient, with random weights."""
+    generator = torch.Generator().manual_seed(5)
+    weights = [torch.randn(o, i, k, k, generator=generator) * (2 / (i * k * k)) ** 0.5 for o, i, k in SHAPES]
+    channels = [torch.rand(o, generator=generator) for o, _, _ in SHAPES]
+    image = torch.rand(3, 70, 90, generator=generator, requires_grad=True)
+    distance = LpipsNetwork(weights, channels, channels).distance(image, torch.full((3, 70, 90), 0.3))
+    distance.backward()
+    assert image.grad is not None
+    return [distance, image.grad]
+
+
+def test_a_perceptual_distance_gives_the_same_bits_on_any_number_of_threads(isa: str, threads: None) -> None:
+    library.set_threads(1)
+    expected = one_look()
+    for count in (1, 2, 3, 5):
+        library.set_threads(count)
+        for mine, theirs in zip(one_look(), expected, strict=True):
+            assert torch.equal(mine, theirs)
 
 
 def assert_equal_bits(first: list[Tensor], second: list[Tensor]) -> None:
