@@ -201,6 +201,14 @@ def bench_splat(
     return results
 
 
+def made_up_lpips() -> LpipsNetwork:
+    """AlexNet's shape with random weights of a size that keeps every layer's scale."""
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(o, i, k, k, generator=generator) * (2 / (i * k * k)) ** 0.5 for o, i, k in SHAPES]
+    biases = [0.1 * torch.randn(out, generator=generator) for out, _, _ in SHAPES]
+    return LpipsNetwork(weights, biases, [torch.rand(out, generator=generator) for out, _, _ in SHAPES])
+
+
 def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = time.perf_counter) -> list[StepResult]:
     """The kernels of a face-branch iteration, natively and in plain torch, then the whole iteration both ways.
 
@@ -227,10 +235,7 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
     inputs = torch.randn(gaussians, 74, generator=generator, requires_grad=True)
     picture = torch.rand(3, resolution, resolution, generator=generator).requires_grad_()
 
-    perceptual = LpipsNetwork(
-        [torch.randn(o, i, k, k, generator=generator) * (2 / (i * k * k)) ** 0.5 for o, i, k in SHAPES],
-        *([torch.rand(out, generator=generator) for out, _, _ in SHAPES] for _ in range(2)),
-    )
+    perceptual = made_up_lpips()
     side = max(SMALLEST_SIDE, resolution // 4)
     patches = torch.rand(2, 3, side, side, generator=generator)
     patch = patches[0].clone().requires_grad_()

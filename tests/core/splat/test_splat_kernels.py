@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.splat import LpipsNetwork, encode_triplane, mlp, photometric_loss, ssim
-from core.splat.lpips import SHAPES
+from core.splat import encode_triplane, mlp, photometric_loss, ssim
+from core.splat.benchmark import made_up_lpips
 from core.splat.reference import growth_resolutions
 
 TOLERANCE = 2e-5
@@ -141,21 +141,13 @@ def test_the_loss_agrees_with_float64(isa: str, shape: tuple[int, int, int]) -> 
     assert abs(in_torch.item() - exact.item()) < 1e-12
 
 
-def lpips_network() -> LpipsNetwork:
-    """AlexNet's shape with random weights, of a size that keeps every layer's scale."""
-    generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(o, i, k, k, generator=generator) * (2 / (i * k * k)) ** 0.5 for o, i, k in SHAPES]
-    biases = [0.1 * torch.randn(o, generator=generator) for o, _, _ in SHAPES]
-    return LpipsNetwork(weights, biases, [torch.rand(o, generator=generator) for o, _, _ in SHAPES])
-
-
 @pytest.mark.parametrize("shape", [(31, 31), (64, 45), (90, 131)])
 def test_the_perceptual_distance_agrees_with_float64(isa: str, shape: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(shape[1])
     target = torch.rand(3, *shape, generator=generator)
     image = (target + 0.2 * torch.randn(3, *shape, generator=generator)).clamp(0, 1)
     image[:, :9, :9] = 0.5  # one colour: many pixels of a pooling are equally great
-    network = lpips_network()
+    network = made_up_lpips()
     found, truth = image.clone().requires_grad_(), image.double().requires_grad_()
     value = network.distance(found, target)
     exact = network.distance(truth, target.double(), backend="torch")
@@ -166,7 +158,7 @@ def test_the_perceptual_distance_agrees_with_float64(isa: str, shape: tuple[int,
 
 
 def test_a_perceptual_network_takes_pictures_that_are_views_and_leaves_the_target_alone() -> None:
-    network, generator = lpips_network(), torch.Generator().manual_seed(0)
+    network, generator = made_up_lpips(), torch.Generator().manual_seed(0)
     whole = torch.rand(3, 80, 90, generator=generator, requires_grad=True)
     target = torch.rand(3, 40, 50, generator=generator, requires_grad=True)
     network.distance(whole[:, 10:50, 20:70], target).backward()

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.splat import LpipsNetwork, encode_triplane, library, mlp, rasterize, ssim
-from core.splat.lpips import SHAPES
+from core.splat import encode_triplane, library, mlp, rasterize, ssim
+from core.splat.benchmark import made_up_lpips
 from core.splat.scene import benchmark_scene
 
 
@@ -44,10 +44,8 @@ def one_step() -> list[Tensor]:
 def one_look() -> list[Tensor]:
     """A perceptual distance and its gradient, with random weights."""
     generator = torch.Generator().manual_seed(5)
-    weights = [torch.randn(o, i, k, k, generator=generator) * (2 / (i * k * k)) ** 0.5 for o, i, k in SHAPES]
-    channels = [torch.rand(o, generator=generator) for o, _, _ in SHAPES]
     image = torch.rand(3, 70, 90, generator=generator, requires_grad=True)
-    distance = LpipsNetwork(weights, channels, channels).distance(image, torch.full((3, 70, 90), 0.3))
+    distance = made_up_lpips().distance(image, torch.full((3, 70, 90), 0.3))
     distance.backward()
     assert image.grad is not None
     return [distance, image.grad]
