@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.models import locate
 from core.splat import LpipsNetwork
-from core.splat.lpips import SMALLEST_SIDE as SMALLEST_SIDE
+from core.splat.lpips import SMALLEST_SIDE
 
 
 class Lpips:

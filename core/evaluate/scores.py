@@ -24,7 +24,8 @@ from core.evaluate.motion import (
     opening_lag,
 )
 from core.evaluate.pictures import Box, cut, psnr, ssim
-from core.perceptual import SMALLEST_SIDE, Lpips
+from core.perceptual import Lpips
+from core.splat.lpips import SMALLEST_SIDE
 
 Frame = npt.NDArray[np.uint8]
 LPIPS_EVERY = 10

@@ -56,7 +56,7 @@ def fuse(
 
     Those that show only when the head turns further than it did take their neighbours' colours.
 
-    Short enough (seconds to a minute) to start anew where it was cut off.
+    Short enough (seconds to two minutes) to start anew where it was cut off.
 
     Args:
         avatar: with both branches trained; of its fields, copies of those parameters learn that want gradients.
@@ -84,8 +84,9 @@ def fuse(
             loss = loss + perceptual(image, target, torch.ones_like(target[0], dtype=torch.bool), generator)
         loss.backward()  # type: ignore[no-untyped-call]
         fade = 1 - (1 - LEFT) * iteration / iterations
+        rates = {name: rate * fade for name, rate in STRUCTURE_RATES.items()}
         for branch, adam in structures:
-            adam.step(branch, {name: rate * fade for name, rate in STRUCTURE_RATES.items()})
+            adam.step(branch, rates)
         for motion in motions:
             motion.step(FIELD_FACTOR * fade)
         if iteration % REPORT_EVERY == 0:

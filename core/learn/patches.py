@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.perceptual import SMALLEST_SIDE, Lpips
+from core.perceptual import Lpips
+from core.splat.lpips import SMALLEST_SIDE
 
 PATCH = 128
 """Side in pixels of a 512-pixel frame."""

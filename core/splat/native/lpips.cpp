@@ -34,10 +34,17 @@ struct Plane {
     int channels = 0, height = 0, width = 0, border = 0;
     Buffer<float> memory;
 
+    /// Zeros throughout.
     void clear(int c, int h, int w, int b) {
         channels = c, height = h, width = w, border = b;
         const size_t count = static_cast<size_t>(h + 2 * b) * (w + 2 * b) * c;
         std::fill_n(memory.resize(count), count, 0.0f);
+    }
+    /// For a writer of every pixel: zeros in the border, where there is one; inside, anything.
+    void shape(int c, int h, int w, int b) {
+        if (b) return clear(c, h, w, b);
+        channels = c, height = h, width = w, border = 0;
+        memory.resize(static_cast<size_t>(h) * w * c);
     }
     int64_t row() const { return static_cast<int64_t>(width + 2 * border) * channels; }
     int64_t offset(int y, int x) const { return (y + border) * row() + static_cast<int64_t>(x + border) * channels; }
@@ -152,13 +159,6 @@ void pool_backward(const Plane& in, const Plane& out, const Plane& out_gradient,
             }
 }
 
-float total(Fv values) {
-    float lanes[Fv::lanes], sum = 0.0f;
-    values.store(lanes);
-    for (const float lane : lanes) sum += lane;
-    return sum;
-}
-
 /// Mean over pixels of the weighted squared distance of both pictures' channels, each brought to length one; where
 /// `gradient` is given its interior is overwritten.
 double compare(const Plane& mine, const Plane& truth, const float* linear, Plane* gradient) {
@@ -175,18 +175,18 @@ double compare(const Plane& mine, const Plane& truth, const float* linear, Plane
                 const Fv va = Fv::load(a + c), vb = Fv::load(b + c);
                 aa = fma(va, va, aa), bb = fma(vb, vb, bb);
             }
-            const Fv to_unit = Fv::all(1.0f / std::sqrt(total(aa) + NEVER_ZERO));
-            const Fv to_true_unit = Fv::all(1.0f / std::sqrt(total(bb) + NEVER_ZERO));
+            const Fv to_unit = Fv::all(1.0f / std::sqrt(sum_of_lanes(aa) + NEVER_ZERO));
+            const Fv to_true_unit = Fv::all(1.0f / std::sqrt(sum_of_lanes(bb) + NEVER_ZERO));
             Fv distance = Fv::all(0.0f), along = distance;
             for (int c = 0; c < channels; c += Fv::lanes) {
                 const Fv unit = Fv::load(a + c) * to_unit, off = unit - Fv::load(b + c) * to_true_unit;
                 const Fv weighted = Fv::load(linear + c) * off;
                 distance = fma(weighted, off, distance), along = fma(weighted, unit, along);
             }
-            distances[i] = total(distance);
+            distances[i] = sum_of_lanes(distance);
             if (!gradient) continue;
             float* to = gradient->at(y, x);
-            const Fv radial = Fv::all(total(along)), scale = share * to_unit;
+            const Fv radial = Fv::all(sum_of_lanes(along)), scale = share * to_unit;
             for (int c = 0; c < channels; c += Fv::lanes) {
                 const Fv unit = Fv::load(a + c) * to_unit, off = unit - Fv::load(b + c) * to_true_unit;
                 (scale * (Fv::load(linear + c) * off - unit * radial)).store(to + c);
@@ -252,7 +252,7 @@ void pack(LikenessLpips& net, int k, const float* weights) {
 }
 
 void look(const LikenessLpips& net, int height, int width, const float* picture, Features& to) {
-    to.input.clear(3, height, width, PAD[0]);
+    to.input.shape(3, height, width, PAD[0]);
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++)
             for (int c = 0; c < 3; c++) {
@@ -262,14 +262,14 @@ void look(const LikenessLpips& net, int height, int width, const float* picture,
     for (int k = 0; k < LAYERS; k++) {
         const Plane* in = k ? &to.layers[k - 1] : &to.input;
         if (POOLED[k]) {
-            to.pooled[k].clear(CHANNELS[k], (in->height - 3) / 2 + 1, (in->width - 3) / 2 + 1, PAD[k]);
+            to.pooled[k].shape(CHANNELS[k], (in->height - 3) / 2 + 1, (in->width - 3) / 2 + 1, PAD[k]);
             pool(*in, to.pooled[k]);
             in = &to.pooled[k];
         }
         const int down = (in->height + 2 * PAD[k] - SIZE[k]) / STRIDE[k] + 1;
         const int across = (in->width + 2 * PAD[k] - SIZE[k]) / STRIDE[k] + 1;
         const int border = k + 1 < LAYERS && !POOLED[k + 1] ? PAD[k + 1] : 0;
-        to.layers[k].clear(CHANNELS[k + 1], down, across, border);
+        to.layers[k].shape(CHANNELS[k + 1], down, across, border);
         convolve(net.forward[k], net.bias[k].get(), *in, STRIDE[k], PAD[k], to.layers[k]);
     }
 }
@@ -280,14 +280,14 @@ void look_back(const LikenessLpips& net, Work& work, float* gradient) {
     through_relu(mine.layers[LAYERS - 1], nullptr, work.gradients[LAYERS - 1]);
     for (int k = LAYERS - 1; k > 0; k--) {
         const Plane& in = POOLED[k] ? mine.pooled[k] : mine.layers[k - 1];
-        work.below.clear(CHANNELS[k], in.height, in.width, 0);
+        work.below.shape(CHANNELS[k], in.height, in.width, 0);
         convolve(net.backward[k], nullptr, work.gradients[k], 1, SIZE[k] - 1 - PAD[k], work.below);
         if (POOLED[k]) pool_backward(mine.layers[k - 1], in, work.below, work.gradients[k - 1]);
         through_relu(mine.layers[k - 1], POOLED[k] ? nullptr : &work.below, work.gradients[k - 1]);
     }
     const Plane& first = work.gradients[0];
     const int height = mine.input.height, width = mine.input.width, run = SIZE[0] * 3;
-    work.patches.clear(net.backward[0].outputs, first.height, first.width, 0);
+    work.patches.shape(net.backward[0].outputs, first.height, first.width, 0);
     convolve(net.backward[0], nullptr, first, 1, 0, work.patches);
     work.picture.clear(3, height, width, PAD[0]);
     for (int y = 0; y < first.height; y++)
@@ -335,7 +335,7 @@ LIKENESS_EXPORT double likeness_lpips(const LikenessLpips* net, int32_t height, 
     for (int k = 0; k < LAYERS; k++) {
         const Plane& mine = work.mine.layers[k];
         Plane& own = work.gradients[k];
-        if (gradient) own.clear(mine.channels, mine.height, mine.width, k ? SIZE[k] - 1 - PAD[k] : 0);
+        if (gradient) own.shape(mine.channels, mine.height, mine.width, k ? SIZE[k] - 1 - PAD[k] : 0);
         distance += compare(mine, work.truth.layers[k], net->linear[k].get(), gradient ? &own : nullptr);
     }
     if (gradient) look_back(*net, work, gradient);

@@ -364,6 +364,14 @@ using Iv = I8;
 #endif
 using Mv = Fv::Mask;
 
+/// The lanes added one after the other, from the first.
+inline float sum_of_lanes(Fv values) {
+    float lanes[Fv::lanes], sum = 0.0f;
+    values.store(lanes);
+    for (const float lane : lanes) sum += lane;
+    return sum;
+}
+
 /// e[k] = 2^e[k]; lanes out of -126..127 hold anything and must be masked. K vectors go in step, so that their chains of
 /// dependent operations overlap: with few registers renamed (128-bit units) a processor finds no such overlap by itself.
 template <int K>

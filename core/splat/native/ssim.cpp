@@ -44,9 +44,7 @@ float absolute_sum(const float* a, const float* b, int count) {
         const Fv d = Fv::load(a + i) - Fv::load(b + i);
         sum = sum + max(d, Fv::all(0.0f) - d);
     }
-    float lanes[Fv::lanes], total = 0.0f;
-    sum.store(lanes);
-    for (float lane : lanes) total += lane;
+    float total = sum_of_lanes(sum);
     for (; i < count; i++) total += std::fabs(a[i] - b[i]);
     return total;
 }
