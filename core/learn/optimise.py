@@ -14,6 +14,7 @@ from core.avatar import Gaussians
 from core.avatar.aligner import MotionAligner
 from core.avatar.encoding import SpeechEncoder, Triplane
 from core.learn.density import Revision
+from core.splat import AdamTensor, adam_step
 
 RATES = {"quaternions": 1e-3, "scales": 3e-3, "opacities": 5e-2, "colors": 7e-4}
 """Colours: 2.5e-3 on spherical-harmonics coefficients is 7e-4 on colours."""
@@ -44,16 +45,14 @@ class GaussianAdam:
     def step(self, gaussians: Gaussians, rates: dict[str, float]) -> None:
         """One step on the parameters named in `rates`; then all gradients are dropped."""
         self.steps += 1
-        bias1, bias2 = 1 - BETAS[0] ** self.steps, 1 - BETAS[1] ** self.steps
-        for name, value in gaussians.tensors().items():
-            gradient = value.grad
+        moving = [
+            AdamTensor(value.detach(), value.grad, self.first[name], self.second[name], rates[name])
+            for name, value in gaussians.tensors().items()
+            if value.grad is not None and name in rates
+        ]
+        adam_step(moving, self.steps, BETAS, EPSILON)
+        for value in gaussians.tensors().values():
             value.grad = None
-            if gradient is None or name not in rates:
-                continue
-            first, second = self.first[name], self.second[name]
-            first.lerp_(gradient, 1 - BETAS[0])
-            second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-            value.addcdiv_(first, (second / bias2).sqrt_().add_(EPSILON), value=-rates[name] / bias1)
 
     def apply(self, gaussians: Gaussians, revision: Revision) -> Gaussians:
         """The Gaussians after a round of density control, with moments that fit."""
@@ -89,25 +88,16 @@ class FieldAdamW:
     def step(self, factor: float) -> None:
         """One step at `factor` times the groups' own rates; then all gradients are dropped."""
         self.steps += 1
-        bias1, bias2 = 1 - FIELD_BETAS[0] ** self.steps, 1 - FIELD_BETAS[1] ** self.steps
-        moments = zip(self.first, self.second, strict=True)
-        for group in self.groups:
-            rate = group.rate * factor
-            state = [(parameter, *next(moments)) for parameter in group.parameters]
-            moved = [(*one, one[0].grad) for one in state if one[0].grad is not None]
-            if not moved:
-                continue
-            parameters, first, second, gradients = (list(column) for column in zip(*moved, strict=True))
-            torch._foreach_mul_(parameters, 1 - rate * group.decay)
-            torch._foreach_lerp_(first, gradients, 1 - FIELD_BETAS[0])
-            torch._foreach_mul_(second, FIELD_BETAS[1])
-            torch._foreach_addcmul_(second, gradients, gradients, value=1 - FIELD_BETAS[1])
-            size = torch._foreach_div(second, bias2)
-            torch._foreach_sqrt_(size)
-            torch._foreach_add_(size, FIELD_EPSILON)
-            torch._foreach_addcdiv_(parameters, first, size, value=-rate / bias1)
-            for parameter in parameters:
-                parameter.grad = None
+        parameters = [(group, parameter) for group in self.groups for parameter in group.parameters]
+        state = zip(parameters, self.first, self.second, strict=True)
+        moving = [
+            AdamTensor(parameter.detach(), parameter.grad, first, second, group.rate * factor, group.decay)
+            for (group, parameter), first, second in state
+            if parameter.grad is not None
+        ]
+        adam_step(moving, self.steps, FIELD_BETAS, FIELD_EPSILON)
+        for _, parameter in parameters:
+            parameter.grad = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from core.splat import (
+    AdamTensor,
     LpipsNetwork,
+    adam_step,
     encode_triplane,
     library,
     mlp,
@@ -213,7 +215,7 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
     """The kernels of a face-branch iteration, natively and in plain torch, then the whole iteration both ways.
 
     Plain torch still draws with our rasteriser, so that the comparison is about the rest of the step. The iteration:
-    12-level grid, motion field 74-64-64-11 and aligner 36-32-6, RGB + two attention channels, L1 + SSIM, fused Adam.
+    12-level grid, motion field 74-64-64-11 and aligner 36-32-6, RGB + two attention channels, L1 + SSIM, Adam.
     LPIPS, which no iteration here has, is that of a patch, a quarter of the frame's side, with made-up weights.
     """
     scene = benchmark_scene(gaussians, resolution, 5)
@@ -231,7 +233,8 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
     field, aligner = layers(74, 64, 64, 11), layers(36, 32, 6)
     speech = torch.randn(38, generator=generator)
     target = torch.rand(3, resolution, resolution, generator=generator)
-    optimiser = torch.optim.Adam([*parameters, table, *field, *aligner], lr=1e-6, fused=True)
+    moving = [*parameters, table, *field, *aligner]
+    moments = [(torch.zeros_like(value), torch.zeros_like(value)) for value in moving]
     inputs = torch.randn(gaussians, 74, generator=generator, requires_grad=True)
     picture = torch.rand(3, resolution, resolution, generator=generator).requires_grad_()
 
@@ -270,8 +273,11 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
         rgb, attention = torch.split(drawn.image, [3, 2])
         loss = photometric_loss(rgb, target, 0.2, backend=backend)
         torch.autograd.backward(loss + 1e-3 * drawn.alpha.mean() + 1e-3 * attention.mean())
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        state = zip(moving, moments, strict=True)
+        steps = [AdamTensor(value.detach(), value.grad, *both, 1e-6) for value, both in state if value.grad is not None]
+        adam_step(steps, 1, (0.9, 0.999), 1e-8, backend=backend)
+        for value in moving:
+            value.grad = None
 
     kernels: list[tuple[str, Callable[[str | None], None]]] = [
         ("grid", grid),

@@ -47,6 +47,17 @@ class LayerStruct(ctypes.Structure):
     )
 
 
+class AdamTensorStruct(ctypes.Structure):
+    """`LikenessAdamTensor` of native/api.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("value", "gradient", "first", "second")),
+        ("count", c_int64),
+        ("step", c_float),
+        ("keep", c_float),
+    )
+
+
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "isa": (c_char_p, []),
     "cpu_level": (c_int32, []),
@@ -70,6 +81,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "mlp_forward": (c_int32, [c_int32, c_int32, *[c_void_p] * 5]),
     "mlp_backward": (c_int32, [c_int32, c_int32, *[c_void_p] * 7]),
     "mlp_infer": (c_int32, [c_int32, c_int32, *[c_void_p] * 5]),
+    "adam": (c_int32, [c_int32, c_void_p, *[c_float] * 4]),
     "bounds": (None, [c_int32, c_void_p, c_void_p, *[c_float] * 4, c_void_p]),
     "composite": (c_int32, [c_int32, POINTER(LayerStruct), POINTER(LayerStruct), c_int32, c_void_p, c_void_p]),
     "lpips_create": (c_void_p, [c_void_p, c_void_p, c_void_p]),

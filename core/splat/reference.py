@@ -204,6 +204,24 @@ def mlp_from(added: Tensor, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
     return x
 
 
+@torch.no_grad()
+def adam(
+    value: Tensor,
+    gradient: Tensor,
+    first: Tensor,
+    second: Tensor,
+    step: float,
+    keep: float,
+    betas: tuple[float, float],
+    bias2: float,
+    epsilon: float,
+) -> None:
+    """One step of Adam on one tensor, in place (see adam.py)."""
+    first.lerp_(gradient, 1 - betas[0])
+    second.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+    value.mul_(keep).addcdiv_(first, (second / bias2).sqrt_().add_(epsilon), value=-step)
+
+
 def bounds(points: Tensor, world_to_camera: Tensor, camera: Camera) -> list[float]:
     """The contract of `core.splat.bounds`: left, top, right, bottom, depth."""
     points = points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]

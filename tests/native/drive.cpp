@@ -178,6 +178,21 @@ void apply_network(Random& random, Digest& digest) {
     for (const auto& w : d_weights) digest.add(w, "network weights");
 }
 
+void optimise(Random& random, Digest& digest) {
+    std::vector<std::vector<float>> parts;
+    std::vector<LikenessAdamTensor> tensors;
+    for (int i = random.between(0, 5); i > 0; i--) {
+        const size_t count = static_cast<size_t>(random.bits() % 4 ? random.between(0, 40) : random.between(8190, 17000));
+        for (const float low : {-1.0f, -1.0f, -1.0f, 0.0f}) parts.push_back(random.many(count, low, 1));
+        float* at[4];
+        for (int k = 0; k < 4; k++) at[k] = parts[parts.size() - 4 + static_cast<size_t>(k)].data();
+        tensors.push_back({at[0], at[1], at[2], at[3], static_cast<int64_t>(count), 0.1f, 0.99f});
+    }
+    expect(likeness_adam(static_cast<int32_t>(tensors.size()), tensors.data(), 0.9f, 0.99f, 0.01f, 1e-8f) == LIKENESS_OK,
+           "a step of the optimiser");
+    for (const std::vector<float>& part : parts) digest.add(part, "optimiser");
+}
+
 void compare(Random& random, Digest& digest) {
     const int channels = random.between(1, 3), height = random.between(1, 60), width = random.between(1, 60);
     const std::vector<float> image = random.many(static_cast<size_t>(channels) * height * width, 0, 1);
@@ -253,6 +268,7 @@ uint64_t round_of_all(uint64_t seed) {
     encode(random, digest);
     apply_network(random, digest);
     compare(random, digest);
+    optimise(random, digest);
     if (seed % 8 == 0) compare_perceptually(random, digest);  // unoptimised it takes seconds
     finish_frame(random, digest);
     return digest.value();

@@ -101,6 +101,18 @@ LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, con
                                               const float* output_gradient, float* const* weight_gradients,
                                               float* input_gradient);
 
+// --- optimiser ---------------------------------------------------------------------------------------------------------
+/// One tensor of an optimiser: value, gradient and moments [count] each; all but the gradient are overwritten.
+struct LikenessAdamTensor {
+    float* value;
+    const float* gradient;
+    float *first, *second;
+    int64_t count;
+    float step, keep;  // value = keep value - step mean / (root of the square's mean, bias2 divided out, + epsilon)
+};
+LIKENESS_EXPORT int32_t likeness_adam(int32_t tensors, const LikenessAdamTensor* tensor, float beta1, float beta2,
+                                      float bias2, float epsilon);
+
 // --- comparing pictures ----------------------------------------------------------------------------------------------
 /// l1_weight * mean |image - target| + ssim_weight * mean SSIM of two [channels, height, width] pictures; its gradient (same
 /// shape, or null) with respect to `image`. NaN where memory runs out.
