@@ -10,10 +10,9 @@ from itertools import pairwise
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.splat import encode_triplane
+from core.splat import convolve, encode_triplane
 
 BOUND = 0.15
 """Half the side of the cube that the grid covers, metres."""
@@ -62,13 +61,9 @@ class SpeechEncoder(nn.Module):
     def forward(self, windows: Tensor) -> Tensor:
         """[B, 8, 16, 64] -> [B, 32]."""
         batch = windows.shape[0]
-        x = windows.reshape(batch * 8, 16, SPEECH_DIM)
-        for convolution in self.convolutions:
-            x = F.leaky_relu(_convolve(x, convolution), LEAK)
-        codes = self.code(F.leaky_relu(self.hidden(x[:, 0]), LEAK)).view(batch, 8, SPEECH_CODE)
-        y = codes
-        for convolution in self.attention:
-            y = F.leaky_relu(_convolve(y, convolution), LEAK)
+        x = _convolve(windows.reshape(batch * 8, 16, SPEECH_DIM), self.convolutions, self.hidden)
+        codes = self.code(x[:, 0]).view(batch, 8, SPEECH_CODE)
+        y = _convolve(codes, self.attention)
         weights = torch.softmax(self.attention_out(y.view(batch, 8)), dim=1)
         code: Tensor = (weights[:, None] @ codes)[:, 0]
         return code
@@ -86,14 +81,15 @@ def _keep_size(layer: nn.Conv1d | nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def _convolve(x: Tensor, module: nn.Module) -> Tensor:
-    """[B, T, C] -> [B, T', O] by a Conv1d of window 3 and padding 1, as one matrix product.
-
-    Torch's own convolution costs ten times its arithmetic at sixteen steps of one frame.
-    """
-    convolution = cast(nn.Conv1d, module)
-    windows = F.pad(x, (0, 0, 1, 1)).unfold(1, 3, convolution.stride[0])
-    return F.linear(windows.flatten(2), convolution.weight.flatten(1), convolution.bias)
+def _convolve(x: Tensor, convolutions: nn.ModuleList, linear: nn.Linear | None = None) -> Tensor:
+    """[B, T, C] -> [B, T', O] through Conv1d layers and a linear one, with leaky ReLUs after all of them."""
+    layers = [cast(nn.Conv1d, layer) for layer in convolutions]
+    weights = [layer.weight for layer in layers]
+    biases = [cast(Tensor, layer.bias) for layer in layers]
+    strides = [layer.stride[0] for layer in layers]
+    if linear is not None:
+        weights, biases, strides = [*weights, linear.weight[:, :, None]], [*biases, linear.bias], [*strides, 1]
+    return convolve(x, weights, biases, strides, LEAK)
 
 
 def weight(inputs: int, outputs: int) -> nn.Parameter:

@@ -81,9 +81,13 @@ def adam_step(
 
 
 def _check(number: int, tensor: AdamTensor, dtype: torch.dtype) -> None:
-    shape = tuple(tensor.value.shape)
-    named = {"value": tensor.value, "gradient": tensor.gradient, "first": tensor.first, "second": tensor.second}
-    for name, part in named.items():
-        check_tensor(f"tensors[{number}].{name}", part, shape, dtype)
-        if name != "gradient" and not part.is_contiguous():
+    value = tensor.value
+    check_tensor(f"tensors[{number}].value", value, tuple(value.shape), dtype)
+    for name, part in (("gradient", tensor.gradient), ("first", tensor.first), ("second", tensor.second)):
+        # There are a hundred of them in a step: the long check is for what the short one does not let pass.
+        same_kind = part.dtype == dtype and part.layout == value.layout and part.device == value.device
+        if part.shape != value.shape or not same_kind:
+            check_tensor(f"tensors[{number}].{name}", part, tuple(value.shape), dtype)
+    for name, part in (("value", value), ("first", tensor.first), ("second", tensor.second)):
+        if not part.is_contiguous():
             raise ValueError(f"tensors[{number}].{name} is changed in place and must be contiguous")

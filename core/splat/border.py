@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -65,3 +67,8 @@ def kernel_dtype(native: bool, first: Tensor) -> torch.dtype:
 def pointer(tensor: Tensor | None) -> int | None:
     """The address for ctypes; None is a null pointer."""
     return None if tensor is None else tensor.data_ptr()
+
+
+def pointers(tensors: Sequence[Tensor | None]) -> ctypes.Array[ctypes.c_void_p]:
+    """The addresses of several tensors for ctypes."""
+    return (ctypes.c_void_p * len(tensors))(*(None if tensor is None else tensor.data_ptr() for tensor in tensors))

@@ -81,6 +81,8 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "mlp_forward": (c_int32, [c_int32, c_int32, *[c_void_p] * 5]),
     "mlp_backward": (c_int32, [c_int32, c_int32, *[c_void_p] * 7]),
     "mlp_infer": (c_int32, [c_int32, c_int32, *[c_void_p] * 5]),
+    "convolve_forward": (c_int32, [c_int32, c_int32, c_int32, c_void_p, c_float, *[c_void_p] * 4]),
+    "convolve_backward": (c_int32, [c_int32, c_int32, c_int32, c_void_p, c_float, *[c_void_p] * 7]),
     "adam": (c_int32, [c_int32, c_void_p, *[c_float] * 4]),
     "bounds": (None, [c_int32, c_void_p, c_void_p, *[c_float] * 4, c_void_p]),
     "composite": (c_int32, [c_int32, POINTER(LayerStruct), POINTER(LayerStruct), c_int32, c_void_p, c_void_p]),

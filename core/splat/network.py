@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.splat import reference
-from core.splat.border import check_finite, check_tensor, kernel_dtype, pointer
+from core.splat.border import check_finite, check_tensor, kernel_dtype, pointer, pointers
 from core.splat.library import Library, check_status, choose
 
 HIDDEN_WIDTHS = (16, 32, 64)
@@ -72,10 +72,9 @@ def mlp_from(added: Tensor, x: Tensor, weights: Sequence[Tensor], *, backend: st
     layers = [weight.detach().contiguous() for weight in weights]
     output = torch.empty(x.shape[0], layers[-1].shape[0])
     widths = (ctypes.c_int32 * (len(layers) + 1))(x.shape[1], *(layer.shape[0] for layer in layers))
-    pointers = _pointers(layers)
     check_status(
         library.call(
-            "mlp_infer", x.shape[0], len(layers), widths, pointer(x), pointer(added), pointers, pointer(output)
+            "mlp_infer", x.shape[0], len(layers), widths, pointer(x), pointer(added), pointers(layers), pointer(output)
         ),
         "mlp_from",
     )
@@ -98,10 +97,6 @@ def _fusable(x: Tensor, weights: Sequence[Tensor]) -> bool:
     return len(weights) in (2, 3) and hidden_fits and all(1 <= width <= MAX_WIDTH for width in outer)
 
 
-def _pointers(tensors: Sequence[Tensor | None]) -> ctypes.Array[ctypes.c_void_p]:
-    return (ctypes.c_void_p * len(tensors))(*(None if tensor is None else tensor.data_ptr() for tensor in tensors))
-
-
 class _NativeMlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, library: Library, x: Tensor, *weights: Tensor) -> Tensor:
@@ -116,8 +111,8 @@ class _NativeMlp(torch.autograd.Function):
             len(layers),
             widths,
             pointer(x),
-            _pointers(layers),
-            _pointers(hidden),
+            pointers(layers),
+            pointers(hidden),
             pointer(output),
         )
         check_status(status, "mlp")
@@ -141,10 +136,10 @@ class _NativeMlp(torch.autograd.Function):
             count,
             ctx.widths,
             pointer(x),
-            _pointers(layers),
-            _pointers(hidden),
+            pointers(layers),
+            pointers(hidden),
             pointer(gradient),
-            _pointers(weight_gradients),
+            pointers(weight_gradients),
             pointer(input_gradient),
         )
         check_status(status, "mlp")

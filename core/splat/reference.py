@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from core.camera import Camera
@@ -44,7 +45,7 @@ class ReferencePicture:
 
 def rotation_matrices(quaternions: Tensor) -> Tensor:
     """Rotations [N, 3, 3] of wxyz quaternions [N, 4] of any length."""
-    w, x, y, z = torch.nn.functional.normalize(quaternions, dim=-1).unbind(-1)
+    w, x, y, z = F.normalize(quaternions, dim=-1).unbind(-1)
     rows = (
         (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
         (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
@@ -204,6 +205,16 @@ def mlp_from(added: Tensor, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
     return x
 
 
+def convolve(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], strides: Sequence[int], leak: float
+) -> Tensor:
+    """[B, T, C] through convolutions and leaky ReLUs (see convolution.py)."""
+    x = x.transpose(1, 2)
+    for weight, bias, stride in zip(weights, biases, strides, strict=True):
+        x = F.leaky_relu(F.conv1d(x, weight, bias, stride, weight.shape[2] // 2), leak)
+    return x.transpose(1, 2)
+
+
 @torch.no_grad()
 def adam(
     value: Tensor,
@@ -246,7 +257,7 @@ def composite(
     behind = behind.clone()
     if mouth is not None:
         image, alpha = mouth
-        hidden = torch.nn.functional.max_pool2d(alpha[None, None], window, stride=1, padding=window // 2)[0, 0]
+        hidden = F.max_pool2d(alpha[None, None], window, stride=1, padding=window // 2)[0, 0]
         left, top = place
         part = behind[:, top : top + alpha.shape[0], left : left + alpha.shape[1]]
         part.mul_(1 - hidden).add_(image)
@@ -267,8 +278,8 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
     target = target.detach()
 
     def blur(maps: Tensor) -> Tensor:
-        maps = torch.nn.functional.conv2d(maps[:, None], window[None, None, None, :], padding=(0, SSIM_RADIUS))
-        return torch.nn.functional.conv2d(maps, window[None, None, :, None], padding=(SSIM_RADIUS, 0))[:, 0]
+        maps = F.conv2d(maps[:, None], window[None, None, None, :], padding=(0, SSIM_RADIUS))
+        return F.conv2d(maps, window[None, None, :, None], padding=(SSIM_RADIUS, 0))[:, 0]
 
     mean_a, mean_b = blur(image), blur(target)
     variances = blur(image * image + target * target) - mean_a**2 - mean_b**2
@@ -288,8 +299,8 @@ def lpips(
         units = []
         for weight, bias, (stride, padding, pooled) in zip(weights, biases, ALEXNET, strict=True):
             if pooled:
-                x = torch.nn.functional.max_pool2d(x, 3, 2)
-            x = torch.nn.functional.conv2d(x, weight.to(x), bias.to(x), stride, padding).relu()
+                x = F.max_pool2d(x, 3, 2)
+            x = F.conv2d(x, weight.to(x), bias.to(x), stride, padding).relu()
             units.append(x / (x.square().sum(1, keepdim=True) + NEVER_ZERO).sqrt())
         return units
 

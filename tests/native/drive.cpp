@@ -178,6 +178,46 @@ void apply_network(Random& random, Digest& digest) {
     for (const auto& w : d_weights) digest.add(w, "network weights");
 }
 
+void convolve(Random& random, Digest& digest) {
+    const int items = random.between(1, random.bits() % 4 ? 5 : 150), steps = random.between(1, 12);
+    const int layers = random.between(1, 3);
+    std::vector<int32_t> shapes;
+    std::vector<std::vector<float>> weights, biases, outputs, weight_gradients, bias_gradients;
+    int channels = random.between(1, 20), left = steps;
+    std::vector<float> input = random.many(static_cast<size_t>(items) * steps * channels, -1, 1);
+    std::vector<float> input_gradient(input.size());
+    for (int l = 0; l < layers; l++) {
+        const int out = random.between(1, 40), side = 2 * random.between(0, 2) + 1, stride = random.between(1, 3);
+        for (const int number : {channels, out, side, stride}) shapes.push_back(number);
+        weights.push_back(random.many(static_cast<size_t>(out) * channels * side, -0.5f, 0.5f));
+        biases.push_back(random.many(static_cast<size_t>(out), -0.5f, 0.5f));
+        left = (left - 1) / stride + 1;
+        outputs.emplace_back(static_cast<size_t>(items) * left * out);
+        weight_gradients.emplace_back(weights.back().size());
+        bias_gradients.emplace_back(biases.back().size());
+        channels = out;
+    }
+    const auto pointers = [](auto& parts, bool frozen) {
+        std::vector<decltype(parts[0].data())> found;
+        for (auto& part : parts) found.push_back(part.data());
+        if (frozen) found[0] = nullptr;
+        return found;
+    };
+    const bool frozen = random.bits() % 4 == 0;
+    const auto weight = pointers(weights, false), bias = pointers(biases, false), output = pointers(outputs, false);
+    const auto weight_gradient = pointers(weight_gradients, frozen), bias_gradient = pointers(bias_gradients, frozen);
+    expect(likeness_convolve_forward(items, steps, layers, shapes.data(), 0.02f, input.data(), weight.data(), bias.data(),
+                                     output.data()) == LIKENESS_OK, "a chain of convolutions");
+    const std::vector<float> gradient = random.many(outputs.back().size(), -1, 1);
+    expect(likeness_convolve_backward(items, steps, layers, shapes.data(), 0.02f, input.data(), weight.data(),
+                                      output.data(), gradient.data(), weight_gradient.data(), bias_gradient.data(),
+                                      random.bits() % 2 ? input_gradient.data() : nullptr) == LIKENESS_OK,
+           "its gradient");
+    for (const auto* parts : {&outputs, &weight_gradients, &bias_gradients})
+        for (const std::vector<float>& part : *parts) digest.add(part, "convolution");
+    digest.add(input_gradient, "gradient through convolutions");
+}
+
 void optimise(Random& random, Digest& digest) {
     std::vector<std::vector<float>> parts;
     std::vector<LikenessAdamTensor> tensors;
@@ -268,6 +308,7 @@ uint64_t round_of_all(uint64_t seed) {
     encode(random, digest);
     apply_network(random, digest);
     compare(random, digest);
+    convolve(random, digest);
     optimise(random, digest);
     if (seed % 8 == 0) compare_perceptually(random, digest);  // unoptimised it takes seconds
     finish_frame(random, digest);

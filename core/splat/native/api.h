@@ -101,6 +101,21 @@ LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, con
                                               const float* output_gradient, float* const* weight_gradients,
                                               float* input_gradient);
 
+// --- convolutions along time -----------------------------------------------------------------------------------------
+/// input [items, steps, inputs]; shapes [layers, 4]: inputs, outputs, odd side, stride. Padded by side / 2 zeros, a layer
+/// leaves (steps - 1) / stride + 1 steps. weights: `layers` pointers to [outputs, inputs, side], biases to [outputs].
+/// outputs: `layers` pointers to [items, steps left, outputs], after their leaky ReLU (slope `leak`, 0..1, below zero).
+LIKENESS_EXPORT int32_t likeness_convolve_forward(int32_t items, int32_t steps, int32_t layers, const int32_t* shapes,
+                                                  float leak, const float* input, const float* const* weights,
+                                                  const float* const* biases, float* const* outputs);
+/// outputs as the forward call left them; output_gradient by the last. Weight and bias gradients of a layer and
+/// input_gradient are overwritten; any may be null.
+LIKENESS_EXPORT int32_t likeness_convolve_backward(int32_t items, int32_t steps, int32_t layers, const int32_t* shapes,
+                                                   float leak, const float* input, const float* const* weights,
+                                                   const float* const* outputs, const float* output_gradient,
+                                                   float* const* weight_gradients, float* const* bias_gradients,
+                                                   float* input_gradient);
+
 // --- optimiser ---------------------------------------------------------------------------------------------------------
 /// One tensor of an optimiser: value, gradient and moments [count] each; all but the gradient are overwritten.
 struct LikenessAdamTensor {
