@@ -2,7 +2,7 @@
 
 from core.avatar.avatar import Avatar
 from core.avatar.gaussians import Gaussians
-from core.avatar.motion import FaceField, Motion, MouthField, face_mouth_hook, hook_extremes
+from core.avatar.motion import FaceField, Motion, MouthField, face_mouth_hook, hook_extremes, hook_rows
 from core.avatar.synthesiser import Synthesiser
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "Synthesiser",
     "face_mouth_hook",
     "hook_extremes",
+    "hook_rows",
 ]

@@ -120,8 +120,14 @@ class FaceField(nn.Module):
         return speech[0], upper[0]
 
     def move(self, features: FaceFeatures, speech: Tensor, expression: Tensor) -> Motion:
-        """Motion of the N points of `features` for one frame's codes."""
-        out = self.outputs(features, speech[None], expression[None])
+        """Motion of the N points of `features` for one frame's codes.
+
+        A code multiplies one column of all points' gates: for many points and one frame it is cheaper on the weights.
+        """
+        first, *rest = self.layers
+        codes = torch.cat([speech.new_ones(FEATURES), speech, expression])
+        inputs = torch.cat([features.grid, features.speech_gate, features.expression_gate], dim=1)
+        out = mlp(inputs, [first * codes, *rest])
         return Motion(translations(out, features, expression[None]), out[:, 3:7], out[:, 7:10])
 
     def outputs(self, features: FaceFeatures, speech: Tensor, expression: Tensor) -> Tensor:
@@ -209,13 +215,27 @@ HOOK_RANKS = 50
 """Mouth training draws k from 10..50 (facts sheet, 2.6)."""
 
 
-def hook_extremes(motion: Motion, ranks: int = HOOK_RANKS) -> tuple[Tensor, Tensor]:
-    """The largest and smallest vertical motions of the face branch, sorted outwards in, detached: two [ranks] tensors.
+HOOK_TOP = -0.03
+"""Metres, head space: below the lids' map. Lids and brows move further than lips, and not with the mouth."""
+
+
+def hook_rows(points: Tensor) -> Tensor:
+    """[M] which of the face branch's points [N, 3] (metres, at rest) the hook looks at; all where none lies so low."""
+    below = points.detach()[:, 1] < HOOK_TOP
+    return torch.nonzero(below if bool(below.any()) else torch.ones_like(below))[:, 0]
+
+
+def hook_extremes(motion: Motion, rows: Tensor, ranks: int = HOOK_RANKS) -> tuple[Tensor, Tensor]:
+    """The largest and smallest vertical motions of these rows of the face branch, sorted outwards in, detached.
 
     One convention for training and inference: the face branch's final motion, its own expression included (the
-    official code zeroes the expression in training only; facts sheet, 2.6).
+    official code zeroes the expression in training only; facts sheet, 2.6), and of what lies below the eyes (the
+    official code looks at all; docs/learning.md says what that costs).
+
+    Returns:
+        Two [ranks] tensors, metres.
     """
-    vertical = motion.translation.detach()[:, 1]
+    vertical = motion.translation.detach()[rows, 1]
     ranks = min(ranks, vertical.shape[0])
     return torch.topk(vertical, ranks).values, -torch.topk(-vertical, ranks).values
 

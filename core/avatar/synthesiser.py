@@ -14,7 +14,7 @@ from torch import Tensor
 from core.avatar.avatar import Avatar
 from core.avatar.drawing import dilation_window, world_to_camera
 from core.avatar.gaussians import Gaussians
-from core.avatar.motion import HOOK_RANK, Motion, face_mouth_hook, hook_extremes
+from core.avatar.motion import HOOK_RANK, Motion, face_mouth_hook, hook_extremes, hook_rows
 from core.avatar.still import StillDrawing, StillFace, StillMouth
 from core.avatar.still_speech import StillSpeech
 from core.camera import Camera
@@ -33,6 +33,7 @@ class Synthesiser:
         self.camera = camera
         self._speech = StillSpeech([avatar.face_field.speech, avatar.mouth_field.speech])
         self._face = StillFace(avatar.face_field, avatar.face.means[: avatar.moving])
+        self._hook_rows = hook_rows(avatar.face.means[: avatar.moving])
         self._mouth = StillMouth(avatar.mouth_field, avatar.mouth.means)
         self._face_drawing, self._mouth_drawing = StillDrawing(avatar.face), StillDrawing(avatar.mouth)
 
@@ -45,7 +46,7 @@ class Synthesiser:
         """Motion of the face and of the mouth branch for one frame's speech windows [8, 16, 64] and expression [6]."""
         face_speech, mouth_speech = self._speech.codes(windows)
         face = self._face.move(face_speech, expression)
-        mouth = self._mouth.move(mouth_speech, face_mouth_hook(*hook_extremes(face, HOOK_RANK)))
+        mouth = self._mouth.move(mouth_speech, face_mouth_hook(*hook_extremes(face, self._hook_rows, HOOK_RANK)))
         return face.at(slice(self.avatar.moving), self.avatar.face.count), mouth
 
     @torch.no_grad()

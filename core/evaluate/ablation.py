@@ -66,6 +66,7 @@ class Row:
     seconds: float
     psnr_a: float
     psnr_f: float
+    psnr_mouth: float | None
     lpips_a: float | None
     lpips_f: float | None
     ssim_f: float

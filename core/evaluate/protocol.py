@@ -25,6 +25,7 @@ from core.clip.speech import reduce_speech, speech_windows
 from core.errors import InputRefusedError, UsageError
 from core.evaluate.driven import measure_driven
 from core.evaluate.lip_sync import LipSync
+from core.evaluate.mouth import MouthInside
 from core.evaluate.pictures import face_box
 from core.evaluate.scores import Scores
 from core.evaluate.seam import Seam
@@ -89,7 +90,7 @@ def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: Stag
     if not len(order):
         raise InputRefusedError("no_face", "No test frame shows a face.", "Choose frames in which the face is seen.")
     scores = Scores(face_box(clip.landmarks[order], clip.size), len(order))
-    stopwatch, seam, lip_sync = Stopwatch(), Seam(), LipSync()
+    stopwatch, seam, mouth, lip_sync = Stopwatch(), Seam(), MouthInside(), LipSync()
     audio = clip.folder / "audio.wav"
     writer: AbstractContextManager[VideoWriter | None] = nullcontext()
     if side_by_side is not None:
@@ -103,7 +104,9 @@ def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: Stag
         for number, rendered in enumerate(_rendered(bundle, clip, order, stopwatch)):
             context.check()
             recorded = np.asarray(clip.frames[order[number]])
-            seam.add(rendered, recorded, np.asarray(clip.labels[order[number]]))
+            labels = np.asarray(clip.labels[order[number]])
+            seam.add(rendered, recorded, labels)
+            mouth.add(rendered, recorded, labels)
             faces = _face(rendered_eyes, rendered), _face(recorded_eyes, recorded)
             scores.add(rendered, recorded, *faces)
             lip_sync.add(rendered, recorded, *faces)
@@ -121,6 +124,7 @@ def measure(bundle: Bundle, clip: Clip, side_by_side: Path | None, context: Stag
             missing["syncnet"] = reason
     return {
         **figures,
+        "psnr_mouth": mouth.psnr,
         "seam_ratio": seam.ratio,
         "fps_model": None if fps is None else round(fps, 2),
         "train_overlap_frames": _overlap(bundle, clip),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.avatar import Avatar, Gaussians, Motion, face_mouth_hook, hook_extremes
+from core.avatar import Avatar, Gaussians, Motion, face_mouth_hook, hook_extremes, hook_rows
 from core.avatar.drawing import compose, draw
 from core.learn.contribution import TURNED, painted_pixels, recoloured, shows
 from core.learn.losses import reconstruction
@@ -127,7 +127,7 @@ def _shown(gaussians: Gaussians, pictures: list[tuple[Motion, Tensor]], data: Tr
 def _move(avatar: Avatar, data: TrainingSet, index: int, *, hooked: bool = True) -> _Moved:
     moving = slice(avatar.moving)
     face = avatar.face_field(avatar.face.means[moving], data.windows[index], data.expression[index])
-    hook = face_mouth_hook(*hook_extremes(face)) * float(hooked)
+    hook = face_mouth_hook(*hook_extremes(face, hook_rows(avatar.face.means[moving]))) * float(hooked)
     return _Moved(face.at(moving, avatar.face.count), avatar.mouth_field(avatar.mouth.means, data.windows[index], hook))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.avatar import Gaussians, face_mouth_hook, hook_extremes
+from core.avatar import Gaussians, face_mouth_hook, hook_extremes, hook_rows
 from core.avatar.drawing import draw
 from core.avatar.motion import HOOK_RANK, HOOK_RANKS
 from core.clip.layout import Label
@@ -38,6 +38,7 @@ class MouthLoss:
         """
         self._data, self._face, self._face_field = data, face, face_field
         self._hooked = float(hooked)
+        self._hook_rows = hook_rows(face.means)
         least = MINIMUM_AREA * (data.size / 512) ** 2
         self._open: list[int] = np.nonzero(data.mouth_area >= least)[0].tolist() or list(range(data.count))
         self._extremes: dict[int, tuple[Tensor, Tensor]] = {}
@@ -71,5 +72,5 @@ class MouthLoss:
         if index not in self._extremes:
             data = self._data
             motion = self._face_field(self._face.means, data.windows[index], data.expression[index])
-            self._extremes[index] = hook_extremes(motion, HOOK_RANKS)
+            self._extremes[index] = hook_extremes(motion, self._hook_rows, HOOK_RANKS)
         return self._extremes[index]

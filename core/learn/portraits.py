@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from core.avatar import face_mouth_hook, hook_extremes
+from core.avatar import face_mouth_hook, hook_extremes, hook_rows
 from core.avatar.drawing import compose, draw
 from core.clip.backdrop import backdrop
 from core.learn.photometric import Portrayed
@@ -26,7 +26,8 @@ def portrait(learned: Portrayed) -> npt.NDArray[np.uint8]:
     box = left, top, right, bottom = data.head_boxes[index]
     view, pose, windows = data.view(box), data.poses[index], data.windows[index]
     face = learned.face_field(learned.face.means, windows, data.expression[index])
-    mouth = learned.mouth_field(learned.mouth.means, windows, face_mouth_hook(*hook_extremes(face)))
+    hook = face_mouth_hook(*hook_extremes(face, hook_rows(learned.face.means)))
+    mouth = learned.mouth_field(learned.mouth.means, windows, hook)
     frame, labels = data.frames[index], data.labels[index]
     plate = np.load(learned.filmed.folder / "plate.npy", allow_pickle=False)
     behind = np.ascontiguousarray(backdrop(frame, labels, plate)[top:bottom, left:right])

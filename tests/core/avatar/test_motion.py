@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from core.avatar import Avatar, FaceField, Gaussians, Motion, MouthField, face_mouth_hook, hook_extremes
+from core.avatar import Avatar, FaceField, Gaussians, Motion, MouthField, face_mouth_hook, hook_extremes, hook_rows
 from core.avatar.encoding import SpeechEncoder
 
 
@@ -37,20 +37,45 @@ def test_still_features_give_the_same_motion_as_the_direct_call() -> None:
     assert torch.equal(direct.translation, cached.translation)
 
 
+def test_one_frame_moves_as_it_does_among_many_gradients_included() -> None:
+    field, where, expression = FaceField(aligned=True), points(), torch.rand(6)
+    weights = torch.randn(50, 3, generator=torch.Generator().manual_seed(2))
+    one = field(where, windows(), expression).translation
+    many = field.translated(field.features(where), windows().expand(3, -1, -1, -1), expression.expand(3, -1))[50:100]
+    parameters = list(field.parameters())
+    alone, among = (
+        torch.autograd.grad((moved * weights).sum(), parameters, allow_unused=True) for moved in (one, many)
+    )
+    torch.testing.assert_close(one, many, rtol=1e-4, atol=1e-10)
+    for mine, other in zip(alone, among, strict=True):
+        if mine is not None:
+            torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-6 * float(other.abs().max()))
+
+
 def test_the_hook_is_the_kth_extreme_so_an_outlier_does_not_move_it() -> None:
     vertical = torch.linspace(-0.01, 0.01, 101)
     calm = Motion(torch.stack([torch.zeros(101), vertical, torch.zeros(101)], 1))
     wild = Motion(calm.translation.clone())
     wild.translation[50, 1] = 5.0
     expected = 100 * torch.tensor([vertical[-10], vertical[9], vertical[-10] - vertical[9]])
-    assert torch.allclose(face_mouth_hook(*hook_extremes(calm)), expected)
-    moved = face_mouth_hook(*hook_extremes(wild)) - expected
+    everything = torch.arange(101)
+    assert torch.allclose(face_mouth_hook(*hook_extremes(calm, everything)), expected)
+    moved = face_mouth_hook(*hook_extremes(wild, everything)) - expected
     assert moved.abs().max() < 0.05  # one rank, not metres
+
+
+def test_lids_and_brows_do_not_reach_the_hook() -> None:
+    where = torch.tensor([[0.0, 0.01, 0.0]] * 20 + [[0.0, -0.07, 0.0]] * 20)
+    still = Motion(torch.zeros(40, 3))
+    blink = Motion(torch.cat([torch.full((20, 3), -0.01), torch.zeros(20, 3)]))
+    rows = hook_rows(where)
+    assert torch.equal(face_mouth_hook(*hook_extremes(blink, rows)), face_mouth_hook(*hook_extremes(still, rows)))
+    assert len(hook_rows(where[:20])) == 20  # no such points: all
 
 
 def test_the_hook_sends_no_gradient_to_the_face() -> None:
     translation = torch.rand(30, 3, requires_grad=True)
-    assert not face_mouth_hook(*hook_extremes(Motion(translation))).requires_grad
+    assert not face_mouth_hook(*hook_extremes(Motion(translation), torch.arange(30))).requires_grad
 
 
 def test_an_avatar_survives_its_round_trip_through_tensors() -> None:

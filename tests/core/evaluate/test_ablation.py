@@ -72,7 +72,7 @@ def test_every_variant_lacks_its_part_and_is_measured(adapt: Adapt) -> None:
 
 
 def row(variant: str, person: str, seed: int, psnr: float, corr: float | None = 0.5) -> Row:
-    return Row(variant, person, seed, 5.0, psnr, 20.0, None, None, 0.8, 2.0, corr, 1.0, 0, None, None, None)
+    return Row(variant, person, seed, 5.0, psnr, 20.0, None, None, None, 0.8, 2.0, corr, 1.0, 0, None, None, None)
 
 
 def test_the_table_is_the_mean_over_people_and_its_spread_over_seeds() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from core.avatar import FaceField, Gaussians
+from core.clip.layout import Label
 from core.learn.branch import Branch
 from core.learn.face import GUIDED_EVERY, FaceLoss
 from core.learn.training_set import TrainingSet
@@ -54,3 +56,13 @@ def test_without_a_blink_every_frame_comes_as_often_as_any_other(tiny: TrainingS
     frames = drawn(tiny, torch.zeros(tiny.count))
     unguided = [frame for number, frame in enumerate(frames) if number % GUIDED_EVERY != GUIDED_EVERY - 1]
     assert all(sorted(unguided[start : start + tiny.count]) == list(range(tiny.count)) for start in (0, tiny.count))
+
+
+def test_the_mouths_inside_asks_for_nothing_of_a_branch_that_is_not_there(tiny: TrainingSet) -> None:
+    labels = np.full_like(np.asarray(tiny.labels), Label.MOUTH)
+    behind = Gaussians.at(torch.tensor([[0.0, 0.0, 50.0]]), torch.rand(1, 3), torch.full((1,), 1e-4), 0.3)
+    losses = [
+        FaceLoss(dataclasses.replace(tiny, labels=labels), mouth=paints)(Branch.start(behind, FaceField(), 0))[0].item()
+        for paints in (False, True)
+    ]
+    assert losses[0] < 1e-4 < 0.1 < losses[1]
