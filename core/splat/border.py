@@ -31,18 +31,26 @@ def check_tensor(
         raise TypeError(f"{name} must be a tensor, not {type(tensor).__name__}")
     if tensor.layout != torch.strided:
         raise ValueError(f"{name} must be dense, not {tensor.layout}")
-    fits = tensor.dim() == len(shape) and all(
-        want is None or have == want for have, want in zip(tensor.shape, shape, strict=True)
-    )
-    if not fits:
+    if not _has_shape(tensor, shape):
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
         raise ValueError(f"{name} must have shape [{wanted}], not {list(tensor.shape)}")
     if tensor.dtype != dtype:
         raise TypeError(f"{name} must be {dtype}, not {tensor.dtype}")
-    if tensor.dim() and tensor.shape[0] > MAX_ROWS:
+    if shape and tensor.shape[0] > MAX_ROWS:
         raise ValueError(f"{name} has {tensor.shape[0]} rows, the most is {MAX_ROWS}")
-    if tensor.device.type != "cpu" and not anywhere:
+    if not (tensor.is_cpu or anywhere):
         raise ValueError(f"{name} must be on the CPU, not on {tensor.device}")
+
+
+def _has_shape(tensor: Tensor, shape: tuple[int | None, ...]) -> bool:
+    """A plain loop: a hundred tensors are checked in a step."""
+    have = tensor.shape
+    if len(have) != len(shape):
+        return False
+    for size, want in zip(have, shape, strict=True):  # noqa: SIM110
+        if want is not None and size != want:
+            return False
+    return True
 
 
 def check_finite(what: str, **tensors: Tensor) -> None:

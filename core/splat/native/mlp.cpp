@@ -133,12 +133,14 @@ LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, con
     for (int l = 0; l < layers; l++) {
         if (!weight_gradients[l]) continue;
         const int k = widths[l], m = widths[l + 1], stride = padded(m);
+        float* const first = sums.get() + offset[l];  // the parts are added up in the first one's place
+        for (int p = 1; p < parts; p++) {
+            const float* const other = first + offset[layers] * p;
+            for (int64_t i = 0; i < static_cast<int64_t>(k) * stride; i++) first[i] += other[i];
+        }
         for (int j = 0; j < m; j++)
-            for (int i = 0; i < k; i++) {
-                float sum = 0.0f;
-                for (int p = 0; p < parts; p++) sum += sums[offset[layers] * p + offset[l] + static_cast<size_t>(i) * stride + j];
-                weight_gradients[l][static_cast<size_t>(j) * k + i] = sum;
-            }
+            for (int i = 0; i < k; i++)
+                weight_gradients[l][static_cast<size_t>(j) * k + i] = first[static_cast<size_t>(i) * stride + j];
     }
     return LIKENESS_OK;
 } catch (const std::bad_alloc&) {
