@@ -7,9 +7,10 @@ official code predicts and never applies does not exist here, nor do the mouth's
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.avatar.aligner import MotionAligner
@@ -34,25 +35,17 @@ class Motion:
     scale: Tensor | None = None
     """[N, 3] added before softplus."""
 
-    def at(self, rows: Tensor | slice, count: int) -> Motion:
-        """The same, of these rows of `count` Gaussians; the others stand still."""
-        return Motion(_at(self.translation, rows, count), _at(self.rotation, rows, count), _at(self.scale, rows, count))
+    def padded(self, count: int) -> Motion:
+        """The same, of the first of `count` Gaussians; the others stand still."""
+        beyond = (0, 0, 0, count - self.translation.shape[0])
+        parts = (None if p is None else F.pad(p, beyond) for p in (self.translation, self.rotation, self.scale))
+        translation, rotation, scale = parts
+        return Motion(cast(Tensor, translation), rotation, scale)
 
     def magnitude(self) -> Tensor:
         """Sum of mean absolute values: the regulariser of the facts sheet (weight 1e-5)."""
         parts = [self.translation, self.rotation, self.scale]
         return torch.stack([p.abs().mean() for p in parts if p is not None]).sum()
-
-
-PartT = TypeVar("PartT", Tensor, Tensor | None)
-
-
-def _at(part: PartT, rows: Tensor | slice, count: int) -> PartT:
-    if part is None:
-        return part
-    whole = part.new_zeros(count, part.shape[1])
-    whole[rows] = part
-    return whole
 
 
 @dataclass(frozen=True)

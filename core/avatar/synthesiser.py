@@ -47,7 +47,7 @@ class Synthesiser:
         face_speech, mouth_speech = self._speech.codes(windows)
         face = self._face.move(face_speech, expression)
         mouth = self._mouth.move(mouth_speech, face_mouth_hook(*hook_extremes(face, self._hook_rows, HOOK_RANK)))
-        return face.at(slice(self.avatar.moving), self.avatar.face.count), mouth
+        return face.padded(self.avatar.face.count), mouth
 
     @torch.no_grad()
     def frame(

@@ -29,7 +29,7 @@ from core.learn.loop import checkpoint_path, train_branch
 from core.learn.motion_prior import personalise
 from core.learn.motion_track import MotionTrack, displacements
 from core.learn.mouth import MouthLoss
-from core.learn.near import moving_first, near_face
+from core.learn.near import near_first
 from core.learn.patches import PatchLoss
 from core.learn.profiles import WHOLE, Method, Profile
 from core.learn.rest import closed_windows
@@ -99,7 +99,8 @@ def learn_face(
         if not method.aligner:
             field.aligner = None
         learn_only(field, aligner=True)
-    branch = Branch.start(start, field, seed, near_face(start.means))
+    order, moving = near_first(start.means)
+    branch = Branch.start(start.chosen(order).trainable(), field, seed, moving)
     loss = FaceLoss(
         data,
         mouth=not method.mouth_branch,
@@ -108,9 +109,8 @@ def learn_face(
     )
     train_branch(branch, profile.face, data.size, loss, work.root, "face", context)
     parts = {"aligned": branch.field.aligner is not None, "lids": branch.field.lids is not None}
-    ordered, moving = moving_first(branch.gaussians, branch.near)
-    tensors = branch_tensors("face", ordered, branch.field)
-    tensors |= {MOVING: torch.tensor(moving)}
+    tensors = branch_tensors("face", branch.gaussians, branch.field)
+    tensors |= {MOVING: torch.tensor(branch.moving)}
     write_tensors(work.face, tensors, {name: str(int(there)) for name, there in parts.items()})
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
 
 from core.avatar import FaceField, Gaussians, MouthField
 from core.avatar.avatar import branch_tensors, load_branch
@@ -34,8 +33,8 @@ class Branch(Generic[FieldT]):
     statistics: DensityStatistics
     generator: torch.Generator
     """The only source of randomness in the loop, so that a resumed run draws the same numbers."""
-    near: Tensor | None = None
-    """[M] rows of the Gaussians that the field moves; None: all."""
+    moving: int | None = None
+    """How many Gaussians the field moves, from the first on; None: all."""
     queue: list[int] = dataclasses.field(default_factory=list)
     """Frames left of the current shuffled epoch."""
     iteration: int = 0
@@ -45,7 +44,7 @@ class Branch(Generic[FieldT]):
         gaussians: Gaussians,
         motion_field: FieldT,
         seed: int,
-        near: Tensor | None = None,
+        moving: int | None = None,
     ) -> Branch[FieldT]:
         """A branch before its first iteration."""
         return Branch(
@@ -55,7 +54,7 @@ class Branch(Generic[FieldT]):
             FieldAdamW(motion_field),
             DensityStatistics.empty(gaussians.count),
             torch.Generator().manual_seed(seed),
-            near,
+            moving,
         )
 
     def next_frame(self, count: int) -> int:
@@ -79,12 +78,11 @@ class Branch(Generic[FieldT]):
             tensors[f"motion.second.{index}"] = second
         tensors["statistics.total"] = self.statistics.total
         tensors["statistics.seen"] = self.statistics.seen
-        if self.near is not None:
-            tensors["near"] = self.near
         tensors["generator"] = self.generator.get_state()
         loop = {
             "iteration": self.iteration,
             "queue": self.queue,
+            "moving": self.moving,
             "structure_steps": self.structure.steps,
             "motion_steps": self.motion.steps,
         }
@@ -104,7 +102,5 @@ class Branch(Generic[FieldT]):
             self.motion.second[index] = tensors[f"motion.second.{index}"]
         self.motion.steps = loop["motion_steps"]
         self.statistics = DensityStatistics(tensors["statistics.total"], tensors["statistics.seen"])
-        if self.near is not None:
-            self.near = tensors["near"]
         self.generator.set_state(tensors["generator"])
-        self.queue, self.iteration = loop["queue"], loop["iteration"]
+        self.queue, self.moving, self.iteration = loop["queue"], loop["moving"], loop["iteration"]

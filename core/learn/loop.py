@@ -16,7 +16,7 @@ from torch import Tensor
 from core.avatar import FaceField, MouthField
 from core.learn.branch import Branch
 from core.learn.density import DensityStatistics, revise
-from core.learn.near import near_face
+from core.learn.near import near_first
 from core.learn.optimise import field_factor, structure_rates
 from core.learn.profiles import BranchSchedule
 from core.progress import StageContext
@@ -92,5 +92,6 @@ def _control_density(branch: Branch[FieldT], schedule: BranchSchedule) -> None:
     revision = revise(branch.gaussians, branch.statistics, schedule, branch.generator)
     branch.gaussians = branch.structure.apply(branch.gaussians, revision)
     branch.statistics = DensityStatistics.empty(branch.gaussians.count)
-    if branch.near is not None:
-        branch.near = near_face(branch.gaussians.means)
+    if branch.moving is not None:
+        order, branch.moving = near_first(branch.gaussians.means)
+        branch.gaussians = branch.structure.ordered(branch.gaussians, order)

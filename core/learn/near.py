@@ -12,7 +12,6 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from core.avatar import Gaussians
 from core.clip.canonical import canonical_face
 
 REACH = 0.015
@@ -20,23 +19,16 @@ REACH = 0.015
 
 
 @torch.no_grad()
-def near_face(points: Tensor) -> Tensor:
-    """[M] rows, in order, of the points [N, 3] (metres, head space) that are within `REACH` of the canonical mesh."""
-    return torch.nonzero(torch.cdist(points, _vertices()).amin(1) <= REACH)[:, 0]
+def near_first(points: Tensor) -> tuple[Tensor, int]:
+    """The rows [N] of points [N, 3] (metres, head space) with those within `REACH` of the canonical mesh in front.
 
+    Each part keeps its old order.
 
-def moving_first(gaussians: Gaussians, rows: Tensor | None) -> tuple[Gaussians, int]:
-    """The Gaussians with those that move in front, each part in its old order, and how many move.
-
-    Args:
-        gaussians: N of them.
-        rows: [M] those that move; None: all.
+    Returns:
+        The rows, and how many of them are near.
     """
-    if rows is None:
-        return gaussians, gaussians.count
-    stands = torch.ones(gaussians.count, dtype=torch.bool)
-    stands[rows] = False
-    return gaussians.chosen(torch.cat([rows, torch.nonzero(stands)[:, 0]])), len(rows)
+    near = torch.cdist(points, _vertices()).amin(1) <= REACH
+    return torch.cat([torch.nonzero(near)[:, 0], torch.nonzero(~near)[:, 0]]), int(near.sum())
 
 
 @cache

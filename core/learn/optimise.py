@@ -65,6 +65,12 @@ class GaussianAdam:
             values[name] = torch.cat([value.detach()[revision.keep], added[name]])
         return Gaussians(**values).trainable()
 
+    def ordered(self, gaussians: Gaussians, order: Tensor) -> Gaussians:
+        """The Gaussians in another order, rows [N], with moments that fit."""
+        for moments in (self.first, self.second):
+            moments.update({name: moment[order] for name, moment in moments.items()})
+        return gaussians.chosen(order).trainable()
+
 
 def structure_rates(position_rate: float, progress: float) -> dict[str, float]:
     """Learning rates of all Gaussian parameters at a progress of 0..1."""

@@ -37,8 +37,8 @@ class Learning(Protocol):
         """How it moves."""
 
     @property
-    def near(self) -> Tensor | None:
-        """[M] rows of the Gaussians that the field moves; None: all."""
+    def moving(self) -> int | None:
+        """How many Gaussians the field moves, from the first on; None: all."""
 
     @property
     def generator(self) -> torch.Generator:
@@ -61,10 +61,8 @@ FrameLoss = Callable[[Learning], tuple[Tensor, Rasterization]]
 
 def moved(learning: Learning, windows: Tensor, condition: Tensor) -> Motion:
     """How what is learned moves in one frame (see `Field`)."""
-    means, near = learning.gaussians.means, learning.near
-    if near is None:
-        return learning.field(means, windows, condition)
-    return learning.field(means[near], windows, condition).at(near, means.shape[0])
+    means = learning.gaussians.means
+    return learning.field(means[: learning.moving], windows, condition).padded(means.shape[0])
 
 
 class TwoFields:
@@ -117,7 +115,7 @@ class Sitting:
     """Everyone's."""
     iteration: int = 0
     """Steps on this clip."""
-    near: Tensor | None = None
+    moving: int | None = None
     """Everything moves: these structures are thrown away."""
 
     @staticmethod

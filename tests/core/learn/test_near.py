@@ -14,7 +14,7 @@ from core.clip.canonical import canonical_face
 from core.learn.branch import Branch
 from core.learn.face import FaceLoss
 from core.learn.motion_prior import awake
-from core.learn.near import moving_first, near_face
+from core.learn.near import near_first
 from core.learn.training_set import TrainingSet
 from core.sample import Sample
 from tests.core.learn.made_films import made_films
@@ -52,27 +52,22 @@ def field() -> Asked:
     return awake(Asked())
 
 
-def test_the_face_is_near_and_what_is_before_or_behind_it_is_not(head: Gaussians) -> None:
-    assert near_face(head.means).tolist() == list(range(1, head.count, 2))
-
-
-def test_what_moves_goes_to_the_front_and_nothing_gets_lost(head: Gaussians) -> None:
-    ordered, moving = moving_first(head, near_face(head.means))
+def test_the_face_goes_to_the_front_and_what_is_before_or_behind_it_to_the_end(head: Gaussians) -> None:
+    order, moving = near_first(head.means)
     assert moving == head.count // 2
-    for name, value in head.tensors().items():
-        assert torch.equal(getattr(ordered, name), torch.cat([value[1::2], value[0::2]]))
-    assert moving_first(head, None) == (head, head.count)
+    assert order.tolist() == [*range(1, head.count, 2), *range(0, head.count, 2)]
 
 
 def test_in_training_the_field_is_asked_for_what_is_near_alone(head: Gaussians, data: TrainingSet) -> None:
-    rows = near_face(head.means)
-    branches = [Branch.start(head, field(), 0, near=near) for near in (rows, None, rows[:0])]
+    order, moving = near_first(head.means)
+    ordered = head.chosen(order).trainable()
+    branches = [Branch.start(ordered, field(), 0, count) for count in (moving, None, 0)]
     pictures = []
     for branch in branches:
         loss, drawn = FaceLoss(data)(branch)
         loss.backward()
         pictures.append(drawn.image)
-    assert [branch.field.points for branch in branches] == [[len(rows)], [head.count], [0]]
+    assert [branch.field.points for branch in branches] == [[moving], [head.count], [0]]
     assert branches[0].field.grid.table.grad.any()
     assert not torch.equal(pictures[0], pictures[1]) and not torch.equal(pictures[0], pictures[2])
 
@@ -84,8 +79,8 @@ def avatar_of(gaussians: Gaussians, moving: int | None) -> Avatar:
 
 
 def test_a_finished_avatar_moves_its_first_and_no_other(head: Gaussians, data: TrainingSet) -> None:
-    ordered, moving = moving_first(head, near_face(head.means))
-    avatar = avatar_of(ordered, moving)
+    order, moving = near_first(head.means)
+    avatar = avatar_of(head.chosen(order), moving)
     motion, _ = Synthesiser(avatar, data.camera).motions(data.windows[3], data.expression[3])
     everything, _ = Synthesiser(replace(avatar, moving=None), data.camera).motions(data.windows[3], data.expression[3])
     assert motion.translation.shape == (head.count, 3)
