@@ -48,8 +48,7 @@ class FaceLoss:
         self._data = data
         self._perceptual = perceptual
         self._perceptual_from = perceptual_from
-        self._shown = np.isin(np.arange(256), (*FACE_LABELS, Label.MOUTH))
-        self._belongs = self._shown if mouth else np.isin(np.arange(256), FACE_LABELS)
+        self._belongs = np.isin(np.arange(256), (*FACE_LABELS, Label.MOUTH) if mouth else FACE_LABELS)
         widest = np.argsort(data.opening)[-max(1, data.count // 4) :]
         shut = np.nonzero(data.expression[:, -1].numpy() >= SHUT)[0]
         self._guided: dict[int, list[int]] = {GUIDED_EVERY - 1: widest.tolist(), GUIDED_EVERY // 2 - 1: shut.tolist()}
@@ -62,7 +61,8 @@ class FaceLoss:
         background = torch.rand(3, generator=branch.generator)
         box = data.head_boxes[index]
         pixels, labels = data.crop(index, box)
-        belongs, shown = np.take(self._belongs, labels), np.take(self._shown, labels)
+        belongs = np.take(self._belongs, labels)
+        shown = belongs | (labels == Label.MOUTH)
         inside = torch.from_numpy(belongs)
         covered = inside.float()
         target = torch.lerp(background[:, None, None], pixels, torch.from_numpy(shown).float())
