@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from core.avatar.drawing import draw
-from core.avatar.encoding import FEATURES, SPEECH_CODE
+from core.avatar.encoding import FEATURES
 from core.avatar.gaussians import Gaussians
 from core.avatar.motion import FaceField, Motion, MouthField, translations
 from core.camera import Camera
-from core.splat import Rasterization, mlp, mlp_from, rasterize
+from core.splat import Rasterization, mlp_from, rasterize
 
 
 class StillFace:
@@ -47,22 +47,32 @@ class StillMouth:
 
     def __init__(self, field: MouthField, points: Tensor) -> None:
         """`points` [N, 3] metres: the mouth branch's means."""
-        self._field = field
+        self._metres = field.metres
         with torch.no_grad():
             features = field.features(points)
-            self._constant = features @ field.layers[0][:, :FEATURES].t()
-            self._gain_constant = features @ field.scaler[0][:, :FEATURES].t()
+            self._moves = _Constant(list(field.layers), features)
+            self._gains = _Constant(list(field.scaler), features)
 
     @torch.no_grad()
     def move(self, speech: Tensor, hook: Tensor) -> Motion:
         """Motion for one frame's speech code [32] and hook [3]."""
-        field = self._field
-        said = torch.cat([speech, hook])
-        hidden = (self._constant + field.layers[0][:, FEATURES:] @ said).relu_()
-        out = mlp(hidden, list(field.layers)[1:])
-        hidden = (self._gain_constant + field.scaler[0][:, FEATURES:] @ said[SPEECH_CODE:]).relu_()
-        gain = 2 * torch.sigmoid(mlp(hidden, list(field.scaler)[1:]))
-        return Motion(out * field.metres * gain)
+        gain = 2 * torch.sigmoid(self._gains.answer(hook))
+        return Motion(self._moves.answer(torch.cat([speech, hook])) * self._metres * gain)
+
+
+class _Constant:
+    """A network at fixed points, what else it reads the same for all of them."""
+
+    def __init__(self, layers: list[Tensor], features: Tensor) -> None:
+        """`features` [N, 36] of the points, the first inputs of the first layer."""
+        first, *self._rest = layers
+        self._added = features @ first[:, :FEATURES].t()
+        self._said = first[:, FEATURES:].contiguous()
+        self._once = features.new_ones(features.shape[0], 1)
+
+    def answer(self, said: Tensor) -> Tensor:
+        """[N, out] for the other inputs [K]: they are one more weight, of an input that is 1."""
+        return mlp_from(self._added, self._once, [(self._said @ said)[:, None], *self._rest])
 
 
 class StillDrawing:
