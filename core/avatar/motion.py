@@ -7,7 +7,6 @@ official code predicts and never applies does not exist here, nor do the mouth's
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -38,9 +37,11 @@ class Motion:
     def padded(self, count: int) -> Motion:
         """The same, of the first of `count` Gaussians; the others stand still."""
         beyond = (0, 0, 0, count - self.translation.shape[0])
-        parts = (None if p is None else F.pad(p, beyond) for p in (self.translation, self.rotation, self.scale))
-        translation, rotation, scale = parts
-        return Motion(cast(Tensor, translation), rotation, scale)
+        if not any(beyond):
+            return self
+        rotation = None if self.rotation is None else F.pad(self.rotation, beyond)
+        scale = None if self.scale is None else F.pad(self.scale, beyond)
+        return Motion(F.pad(self.translation, beyond), rotation, scale)
 
     def magnitude(self) -> Tensor:
         """Sum of mean absolute values: the regulariser of the facts sheet (weight 1e-5)."""

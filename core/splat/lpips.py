@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import weakref
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from core.splat import reference
-from core.splat.border import check_finite, check_tensor, kernel_dtype, pointer
+from core.splat.border import check_finite, check_tensor, kernel_dtype, pointer, pointers
 from core.splat.library import Library, choose
 
 SHAPES = ((64, 3, 11), (192, 64, 5), (384, 192, 3), (256, 384, 3), (256, 256, 3))
@@ -79,9 +78,8 @@ class _Packed:
     """The weights as one library keeps them; freed with this object."""
 
     def __init__(self, library: Library, *parts: list[Tensor]) -> None:
-        pointers = [(ctypes.c_void_p * len(part))(*(tensor.data_ptr() for tensor in part)) for part in parts]
         self.library = library
-        self.handle = library.call("lpips_create", *pointers)
+        self.handle = library.call("lpips_create", *(pointers(part) for part in parts))
         if not self.handle:
             raise MemoryError("LpipsNetwork: not enough memory")
         weakref.finalize(self, library.call, "lpips_destroy", self.handle)
@@ -92,8 +90,8 @@ class _Native(torch.autograd.Function):
     def forward(ctx: Any, image: Tensor, target: Tensor, packed: _Packed) -> Tensor:
         image, target = image.detach().contiguous(), target.detach().contiguous()
         gradient = torch.empty_like(image) if ctx.needs_input_grad[0] else None
-        pointers = pointer(image), pointer(target), pointer(gradient)
-        value = packed.library.call("lpips", packed.handle, *image.shape[1:], *pointers)
+        tensors = (pointer(tensor) for tensor in (image, target, gradient))
+        value = packed.library.call("lpips", packed.handle, *image.shape[1:], *tensors)
         if math.isnan(value):
             check_finite("LpipsNetwork.distance", image=image, target=target)
             raise MemoryError("LpipsNetwork.distance: not enough memory")

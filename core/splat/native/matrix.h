@@ -76,7 +76,7 @@ inline void any_tile(int rows, int k, Left x, const float* w, int64_t w_step, Ro
 /// y[rows, m] = x[rows, k] W, with ReLU where asked; y has a row stride of its own and may be unpadded. `added`, where
 /// given, has y's shape and is where the sums begin.
 inline void multiply(int rows, int k, int m, const float* x, int64_t x_stride, const float* panels, bool relu, float* y,
-              int64_t y_stride, const float* added = nullptr) {
+                     int64_t y_stride, const float* added = nullptr) {
     float narrow[ROWS * PANEL];  // the last panel, where it is not full
     for (int p = 0; p < m; p += PANEL, panels += static_cast<int64_t>(k) * PANEL) {
         const int columns = std::min(PANEL, m - p);

@@ -15,8 +15,8 @@ namespace {
 
 using namespace matrix;
 
-constexpr int BLOCK = 60;             // rows that go through all layers at once
-constexpr int PARTS = 8;              // partial sums of the weight gradients
+constexpr int BLOCK = 60;  // rows that go through all layers at once
+constexpr int PARTS = 8;   // partial sums of the weight gradients
 constexpr int MAX_LAYERS = 3;
 
 /// g[rows, padded] = 0 where h[rows, width] is not positive.
