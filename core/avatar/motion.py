@@ -120,8 +120,7 @@ class FaceField(nn.Module):
         """
         first, *rest = self.layers
         codes = torch.cat([speech.new_ones(FEATURES), speech, expression])
-        inputs = torch.cat([features.grid, features.speech_gate, features.expression_gate], dim=1)
-        out = mlp(inputs, [first * codes, *rest])
+        out = mlp([features.grid, features.speech_gate, features.expression_gate], [first * codes, *rest])
         return Motion(translations(out, features, expression[None]), out[:, 3:7], out[:, 7:10])
 
     def outputs(self, features: FaceFeatures, speech: Tensor, expression: Tensor) -> Tensor:
@@ -194,8 +193,8 @@ class MouthField(nn.Module):
         """Motion of the N points for a speech code [32] and a hook [3]."""
         count = features.shape[0]
         joint = hook.expand(count, HOOK)
-        out = mlp(torch.cat([features, speech.expand(count, SPEECH_CODE), joint], dim=1), list(self.layers))
-        gain = 2 * torch.sigmoid(mlp(torch.cat([features, joint], dim=1), list(self.scaler)))
+        out = mlp([features, speech.expand(count, SPEECH_CODE), joint], list(self.layers))
+        gain = 2 * torch.sigmoid(mlp([features, joint], list(self.scaler)))
         return Motion(out * self.metres * gain)
 
     def forward(self, points: Tensor, windows: Tensor, hook: Tensor) -> Motion:

@@ -261,7 +261,7 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
     def iteration(backend: str | None) -> None:
         features = encode_triplane(means, table, resolutions, 1.2, backend=backend)
         aligned = mlp(features, aligner, backend=backend)
-        motion = mlp(torch.cat([features, gates], 1), [field[0] * codes, *field[1:]], backend=backend)
+        motion = mlp([features, gates], [field[0] * codes, *field[1:]], backend=backend)
         moved = means + 1e-4 * motion[:, :3] * (1 + 0.25 * torch.tanh(aligned[:, 3:] / 5)) + 1e-4 * aligned[:, :3]
         drawn = rasterize(
             moved,

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from core.splat.library import load
+
 MAX_ROWS = 2**31 - 1
 """The kernels count Gaussians and points with 32 bits."""
 
@@ -59,10 +61,22 @@ def check_finite(what: str, **tensors: Tensor) -> None:
     Raises:
         ValueError: NaN or infinity, with the name of the tensor.
     """
+    library = load()
+    if library is not None and all(_is_plain(tensor) for tensor in tensors.values()):
+        counts = (ctypes.c_int64 * len(tensors))(*(tensor.numel() for tensor in tensors.values()))
+        first = library.call("first_not_finite", len(tensors), pointers(list(tensors.values())), counts)
+        if first < len(tensors):
+            raise ValueError(f"{what}: {list(tensors)[first]} holds NaN or infinity")
+        return
     for name, tensor in tensors.items():
         # NaN and infinity survive a sum; a sum that overflows is looked at again, number by number.
         if not math.isfinite(tensor.detach().sum().item()) and not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{what}: {name} holds NaN or infinity")
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether C code reads it as it is."""
+    return tensor.dtype == torch.float32 and tensor.is_cpu and tensor.is_contiguous()
 
 
 def kernel_dtype(native: bool, first: Tensor) -> torch.dtype:

@@ -190,8 +190,9 @@ def encode_triplane(points: Tensor, table: Tensor, resolutions: Tensor, bound: f
     return torch.stack(columns, -1)
 
 
-def mlp(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+def mlp(inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
     """The contract of `core.splat.mlp`, for any shape."""
+    x = torch.cat(list(inputs), dim=1)
     for weight in weights[:-1]:
         x = torch.relu(x @ weight.T)
     return x @ weights[-1].T

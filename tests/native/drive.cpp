@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -148,13 +149,21 @@ void encode(Random& random, Digest& digest) {
 
 void apply_network(Random& random, Digest& digest) {
     const int hidden_widths[] = {16, 32, 64}, layers = random.between(2, 3), count = random.between(0, 600);
-    std::vector<int32_t> widths{random.between(1, 130)};
+    std::vector<int32_t> part_widths(random.between(1, 3));
+    for (int32_t& width : part_widths) width = random.between(1, 60);
+    const int parts = static_cast<int>(part_widths.size());
+    std::vector<int32_t> widths{std::accumulate(part_widths.begin(), part_widths.end(), 0)};
     for (int i = 1; i < layers; i++) widths.push_back(hidden_widths[random.bits() % 3]);
     widths.push_back(random.between(1, 130));
-    const std::vector<float> input = random.many(static_cast<size_t>(count) * widths[0], -1, 1);
-    std::vector<std::vector<float>> weights, hidden, d_weights;
-    std::vector<const float*> weight_pointers, hidden_read;
-    std::vector<float*> hidden_pointers, d_weight_pointers;
+    std::vector<std::vector<float>> inputs, d_inputs, weights, hidden, d_weights;
+    std::vector<const float*> input_pointers, weight_pointers, hidden_read;
+    std::vector<float*> hidden_pointers, d_weight_pointers, d_input_pointers;
+    for (const int32_t width : part_widths) {
+        inputs.push_back(random.many(static_cast<size_t>(count) * width, -1, 1));
+        d_inputs.emplace_back(inputs.back().size());
+    }
+    for (auto& part : inputs) input_pointers.push_back(part.data());
+    for (auto& part : d_inputs) d_input_pointers.push_back(random.bits() % 4 ? part.data() : nullptr);
     for (int i = 0; i < layers; i++) {
         weights.push_back(random.many(static_cast<size_t>(widths[i]) * widths[i + 1], -1, 1));
         d_weights.emplace_back(weights[i].size());
@@ -163,14 +172,16 @@ void apply_network(Random& random, Digest& digest) {
     for (auto& w : weights) weight_pointers.push_back(w.data());
     for (auto& w : d_weights) d_weight_pointers.push_back(w.data());
     for (auto& h : hidden) hidden_pointers.push_back(h.data()), hidden_read.push_back(h.data());
-    std::vector<float> output(static_cast<size_t>(count) * widths[layers]), d_input(input.size());
+    std::vector<float> output(static_cast<size_t>(count) * widths[layers]);
     const std::vector<float> upstream = random.many(output.size(), -1, 1);
-    expect(likeness_mlp_forward(count, layers, widths.data(), input.data(), weight_pointers.data(),
-                                hidden_pointers.data(), output.data()) == LIKENESS_OK, "network");
-    expect(likeness_mlp_backward(count, layers, widths.data(), input.data(), weight_pointers.data(), hidden_read.data(),
-                                 upstream.data(), d_weight_pointers.data(),
-                                 random.bits() % 4 ? d_input.data() : nullptr) == LIKENESS_OK, "network gradients");
-    digest.add(output, "network"), digest.add(d_input, "network input");
+    expect(likeness_mlp_forward(count, parts, part_widths.data(), input_pointers.data(), layers, widths.data(),
+                                weight_pointers.data(), hidden_pointers.data(), output.data()) == LIKENESS_OK, "network");
+    expect(likeness_mlp_backward(count, parts, part_widths.data(), input_pointers.data(), layers, widths.data(),
+                                 weight_pointers.data(), hidden_read.data(), upstream.data(), d_weight_pointers.data(),
+                                 d_input_pointers.data()) == LIKENESS_OK, "network gradients");
+    digest.add(output, "network");
+    for (const auto& part : d_inputs) digest.add(part, "network input");
+    const std::vector<float> input = random.many(static_cast<size_t>(count) * widths[0], -1, 1);
     const std::vector<float> added = random.many(static_cast<size_t>(count) * widths[1], -1, 1);
     expect(likeness_mlp_infer(count, layers, widths.data(), input.data(), added.data(), weight_pointers.data(),
                               output.data()) == LIKENESS_OK, "network without gradients");

@@ -47,6 +47,8 @@ LIKENESS_EXPORT double likeness_measure_fma_gflops(double seconds);
 /// The process keeps up to so many freed megabytes for its next allocations, where its allocator is glibc's: an array of
 /// a few megabytes that goes back to the system at every step costs more page faults than arithmetic.
 LIKENESS_EXPORT void likeness_keep_freed_memory(int32_t megabytes);
+/// The first of several arrays, of so many floats each, that holds NaN or infinity; their number where none does.
+LIKENESS_EXPORT int32_t likeness_first_not_finite(int32_t arrays, const float* const* values, const int64_t* counts);
 
 // --- rasteriser ------------------------------------------------------------------------------------------------------
 LIKENESS_EXPORT LikenessRaster* likeness_raster_create();
@@ -87,19 +89,22 @@ LIKENESS_EXPORT int32_t likeness_triplane_backward(int32_t count, int32_t levels
                                                    float* points_gradient);
 
 // --- bias-free ReLU network ------------------------------------------------------------------------------------------
-/// widths [layers + 1]: input, hidden..., output. weights: `layers` pointers to [out, in]. hidden: `layers - 1` pointers
-/// to [count, hidden width], written for the backward pass. output [count, out].
-LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t layers, const int32_t* widths, const float* input,
+/// The input lies in `parts` arrays [count, part_widths[part]] side by side. widths [layers + 1]: all input, hidden...,
+/// output. weights: `layers` pointers to [out, in]. hidden: `layers - 1` pointers to [count, hidden width], written for the
+/// backward pass. output [count, out].
+LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t parts, const int32_t* part_widths,
+                                             const float* const* inputs, int32_t layers, const int32_t* widths,
                                              const float* const* weights, float* const* hidden, float* output);
-/// The same without anything kept for a backward pass; `added` [count, widths[1]] is added before the first ReLU.
+/// The same of one array, without anything kept for a backward pass; `added` [count, widths[1]] is added before the first ReLU.
 LIKENESS_EXPORT int32_t likeness_mlp_infer(int32_t count, int32_t layers, const int32_t* widths, const float* input,
                                            const float* added, const float* const* weights, float* output);
-/// weight_gradients: `layers` pointers to [out, in], null where a layer is frozen; input_gradient [count, in] or null. All
-/// are overwritten.
-LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, const int32_t* widths, const float* input,
+/// weight_gradients: `layers` pointers to [out, in], null where a layer is frozen; input_gradients: `parts` pointers to
+/// [count, part_widths[part]], null where none is wanted. All are overwritten.
+LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t parts, const int32_t* part_widths,
+                                              const float* const* inputs, int32_t layers, const int32_t* widths,
                                               const float* const* weights, const float* const* hidden,
                                               const float* output_gradient, float* const* weight_gradients,
-                                              float* input_gradient);
+                                              float* const* input_gradients);
 
 // --- convolutions along time -----------------------------------------------------------------------------------------
 /// input [items, steps, inputs]; shapes [layers, 4]: inputs, outputs, odd side, stride. Padded by side / 2 zeros, a layer

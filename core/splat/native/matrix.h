@@ -9,24 +9,34 @@
 namespace likeness {
 namespace matrix {
 
-constexpr int PANEL = 2 * Fv::lanes;  // columns of one register tile
+constexpr int PANEL = 2 * Fv::lanes;  // columns of one register tile; the last may be half as wide
 constexpr int ROWS = 6;               // rows of one register tile
 
-inline int padded(int columns) { return (columns + PANEL - 1) / PANEL * PANEL; }
+inline int padded(int columns) { return (columns + Fv::lanes - 1) / Fv::lanes * Fv::lanes; }
 
-/// One layer's weights as the matrix kernel reads them: panels of PANEL columns, zero-padded; [K, M] within.
+/// One layer's weights as the matrix kernel reads them: panels of PANEL columns or fewer, zero-padded; [K, M] within.
 /// `from` is [M, K] where `transpose`, else [K, M].
 inline void pack(const float* from, int k, int m, bool transpose, float* panels) {
-    for (int p = 0; p < padded(m); p += PANEL)
-        for (int i = 0; i < k; i++)
-            for (int j = 0; j < PANEL; j++)
+    for (int p = 0; p < m; p += PANEL)
+        for (int i = 0, wide = std::min(PANEL, padded(m - p)); i < k; i++)
+            for (int j = 0; j < wide; j++)
                 *panels++ = p + j < m ? (transpose ? from[(p + j) * k + i] : from[i * m + p + j]) : 0.0f;
 }
 
-/// Rows of an array, `stride` floats apart.
+/// Rows of an array, `stride` floats apart; of a panel's last vector `last` lanes are there.
 struct Rows {
     float* at;
     int64_t stride;
+    int last = Fv::lanes;
+
+    Fv load(int row, int vector, bool final) const {
+        const float* const p = at + row * stride + vector * Fv::lanes;
+        return final && last < Fv::lanes ? Fv::load(p, last) : Fv::load(p);
+    }
+    void store(int row, int vector, bool final, Fv value) const {
+        float* const p = at + row * stride + vector * Fv::lanes;
+        final && last < Fv::lanes ? value.store(p, last) : value.store(p);
+    }
 };
 
 /// The left factor of a product: its row r begins at `at + r * stride`, the reduction goes along `step`.
@@ -35,40 +45,44 @@ struct Left {
     int64_t stride, step;
 };
 
-/// to[r] = from[r] + x[r, 0..k) w[0..k) over one panel of columns, with ReLU where asked; without BEGUN the sums begin at
-/// zero. They stay in registers.
-template <int R, bool BEGUN>
-void tile(int k, Left x, const float* w, int64_t w_step, Rows from, bool relu, Rows to) {
-    Fv own[R][2];
+/// to[r] = from[r] + x[r, 0..k) w[0..k) over one panel of V vectors, with ReLU where asked; without BEGUN the sums begin
+/// at zero. They stay in registers.
+template <int R, int V, bool BEGUN>
+void tile(int k, const Left& x, const float* w, int64_t w_step, const Rows& from, bool relu, const Rows& to) {
+    const Fv zero = Fv::all(0.0f);
+    Fv own[R][V];
     written_out<R>([&](auto r) {
-        own[r][0] = BEGUN ? Fv::load(from.at + r * from.stride) : Fv::all(0.0f);
-        own[r][1] = BEGUN ? Fv::load(from.at + r * from.stride + Fv::lanes) : Fv::all(0.0f);
+        written_out<V>([&](auto v) { own[r][v] = BEGUN ? from.load(r, v, v == V - 1) : zero; });
     });
+    const float* left = x.at;
     for (int i = 0; i < k; i++) {
-        const Fv w0 = Fv::load(w), w1 = Fv::load(w + Fv::lanes);
+        Fv weight[V];
+        written_out<V>([&](auto v) { weight[v] = Fv::load(w + v * Fv::lanes); });
         written_out<R>([&](auto r) {
-            const Fv value = Fv::all(x.at[r * x.stride]);
-            own[r][0] = fma(value, w0, own[r][0]);
-            own[r][1] = fma(value, w1, own[r][1]);
+            const Fv value = Fv::all(left[r * x.stride]);
+            written_out<V>([&](auto v) { own[r][v] = fma(value, weight[v], own[r][v]); });
         });
         w += w_step;
-        x.at += x.step;
+        left += x.step;
     }
-    const Fv zero = Fv::all(0.0f);
-    if (relu) written_out<R>([&](auto r) { own[r][0] = max(own[r][0], zero), own[r][1] = max(own[r][1], zero); });
     written_out<R>([&](auto r) {
-        own[r][0].store(to.at + r * to.stride);
-        own[r][1].store(to.at + r * to.stride + Fv::lanes);
+        written_out<V>([&](auto v) {
+            if (relu) own[r][v] = max(own[r][v], zero);
+            to.store(r, v, v == V - 1, own[r][v]);
+        });
     });
 }
 
-inline void any_tile(int rows, int k, Left x, const float* w, int64_t w_step, Rows from, bool relu, Rows to) {
-    switch (rows) {
-#define LIKENESS_CASE(n)                                                               \
-    case n:                                                                            \
-        return from.at ? tile<n, true>(k, x, w, w_step, from, relu, to)                \
-                       : tile<n, false>(k, x, w, w_step, from, relu, to);
-        LIKENESS_CASE(6) LIKENESS_CASE(5) LIKENESS_CASE(4) LIKENESS_CASE(3) LIKENESS_CASE(2) LIKENESS_CASE(1)
+inline void any_tile(int rows, int vectors, int k, const Left& x, const float* w, int64_t w_step, const Rows& from,
+                     bool relu, const Rows& to) {
+    switch (2 * rows + vectors - 1) {
+#define LIKENESS_CASE(r, v)                                                            \
+    case 2 * r + v - 1:                                                                \
+        return from.at ? tile<r, v, true>(k, x, w, w_step, from, relu, to)             \
+                       : tile<r, v, false>(k, x, w, w_step, from, relu, to);
+#define LIKENESS_CASES(r) LIKENESS_CASE(r, 1) LIKENESS_CASE(r, 2)
+        LIKENESS_CASES(6) LIKENESS_CASES(5) LIKENESS_CASES(4) LIKENESS_CASES(3) LIKENESS_CASES(2) LIKENESS_CASES(1)
+#undef LIKENESS_CASES
 #undef LIKENESS_CASE
     }
 }
@@ -77,23 +91,15 @@ inline void any_tile(int rows, int k, Left x, const float* w, int64_t w_step, Ro
 /// given, has y's shape and is where the sums begin.
 inline void multiply(int rows, int k, int m, const float* x, int64_t x_stride, const float* panels, bool relu, float* y,
                      int64_t y_stride, const float* added = nullptr) {
-    float narrow[ROWS * PANEL];  // the last panel, where it is not full
-    for (int p = 0; p < m; p += PANEL, panels += static_cast<int64_t>(k) * PANEL) {
-        const int columns = std::min(PANEL, m - p);
+    for (int p = 0; p < m; p += PANEL) {
+        const int columns = std::min(PANEL, m - p), wide = padded(columns), last = columns - wide + Fv::lanes;
         for (int r = 0; r < rows; r += ROWS) {
-            const int here = std::min(ROWS, rows - r);
-            float* const out = y + r * y_stride + p;
-            Rows to{out, y_stride}, from{added ? const_cast<float*>(added) + r * y_stride + p : nullptr, y_stride};
-            if (columns < PANEL) {
-                to = {narrow, PANEL};
-                for (int i = 0; added && i < here; i++)
-                    std::memcpy(narrow + i * PANEL, from.at + i * y_stride, sizeof(float) * columns);
-                if (added) from = to;
-            }
-            any_tile(here, k, {x + r * x_stride, x_stride, 1}, panels, PANEL, from, relu, to);
-            for (int i = 0; columns < PANEL && i < here; i++)
-                std::memcpy(out + i * y_stride, narrow + i * PANEL, sizeof(float) * columns);
+            const Rows to{y + r * y_stride + p, y_stride, last};
+            const Rows from{added ? const_cast<float*>(added) + r * y_stride + p : nullptr, y_stride, last};
+            any_tile(std::min(ROWS, rows - r), wide / Fv::lanes, k, {x + r * x_stride, x_stride, 1}, panels, wide, from,
+                     relu, to);
         }
+        panels += static_cast<int64_t>(k) * wide;
     }
 }
 
@@ -102,7 +108,8 @@ inline void accumulate(int rows, int k, int m, const float* x, int64_t x_stride,
     for (int p = 0; p < m; p += PANEL)
         for (int i = 0; i < k; i += ROWS) {
             const Rows sums{w + static_cast<int64_t>(i) * m + p, m};
-            any_tile(std::min(ROWS, k - i), rows, {x + i, 1, x_stride}, dy + p, m, sums, false, sums);
+            any_tile(std::min(ROWS, k - i), std::min(PANEL, m - p) / Fv::lanes, rows, {x + i, 1, x_stride}, dy + p, m,
+                     sums, false, sums);
         }
 }
 

@@ -2,7 +2,7 @@
 // Weight gradients are summed in a fixed number of parts, in order: the same bits at any thread count.
 #include <algorithm>
 #include <new>
-#include <vector>
+#include <numeric>
 
 #include "api.h"
 #include "matrix.h"
@@ -19,6 +19,31 @@ constexpr int BLOCK = 60;  // rows that go through all layers at once
 constexpr int PARTS = 8;   // partial sums of the weight gradients
 constexpr int MAX_LAYERS = 3;
 
+/// One row's numbers, whole vectors first.
+void copy(const float* from, int count, float* to) {
+    int i = 0;
+    for (; i + Fv::lanes <= count; i += Fv::lanes) Fv::load(from + i).store(to + i);
+    if (i < count) Fv::load(from + i, count - i).store(to + i, count - i);
+}
+
+/// A network's inputs, which lie side by side in several arrays [count, widths[part]].
+struct Inputs {
+    int parts;
+    const int32_t* widths;
+    const float* const* at;
+
+    int width() const { return std::accumulate(widths, widths + parts, 0); }
+    /// Rows from `begin` on as one matrix: where they lie, or put together in `scratch` [rows, padded(width())].
+    Rows rows(int64_t begin, int count, float* scratch) const {
+        if (parts == 1) return {const_cast<float*>(at[0]) + begin * widths[0], widths[0]};
+        const int stride = padded(width());
+        for (int part = 0, column = 0; part < parts; column += widths[part++])
+            for (int r = 0; r < count; r++)
+                copy(at[part] + (begin + r) * widths[part], widths[part], scratch + r * stride + column);
+        return {scratch, stride};
+    }
+};
+
 /// g[rows, padded] = 0 where h[rows, width] is not positive.
 void through_relu(int rows, int width, const float* h, int m, float* g) {
     const Fv zero = Fv::all(0.0f);
@@ -32,21 +57,24 @@ void through_relu(int rows, int width, const float* h, int m, float* g) {
 }  // namespace
 }  // namespace likeness
 
-LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t layers, const int32_t* widths, const float* input,
+LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t parts, const int32_t* part_widths,
+                                             const float* const* parts_of_input, int32_t layers, const int32_t* widths,
                                              const float* const* weights, float* const* hidden, float* output) try {
     using namespace likeness;
+    const Inputs inputs{parts, part_widths, parts_of_input};
     Buffer<float> panels[MAX_LAYERS];
     for (int l = 0; l < layers; l++)
         pack(weights[l], widths[l], widths[l + 1], true,
              panels[l].resize(static_cast<size_t>(widths[l]) * padded(widths[l + 1])));
     parallel_for(count, BLOCK, [&](int64_t begin, int64_t end) {
-        const float* x = input + begin * widths[0];
+        static thread_local Buffer<float> memory;
+        const int rows = static_cast<int>(end - begin);
+        Rows x = inputs.rows(begin, rows, memory.resize(static_cast<size_t>(BLOCK) * padded(widths[0])));
         for (int l = 0; l < layers; l++) {
             const bool final = l == layers - 1;
             float* y = (final ? output : hidden[l]) + begin * widths[l + 1];
-            multiply(static_cast<int>(end - begin), widths[l], widths[l + 1], x, widths[l], panels[l].get(), !final, y,
-                     widths[l + 1]);
-            x = y;
+            multiply(rows, widths[l], widths[l + 1], x.at, x.stride, panels[l].get(), !final, y, widths[l + 1]);
+            x = {y, widths[l + 1]};
         }
     });
     return LIKENESS_OK;
@@ -83,14 +111,17 @@ LIKENESS_EXPORT int32_t likeness_mlp_infer(int32_t count, int32_t layers, const 
     return LIKENESS_NO_MEMORY;
 }
 
-LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, const int32_t* widths, const float* input,
+LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t parts, const int32_t* part_widths,
+                                              const float* const* parts_of_input, int32_t layers, const int32_t* widths,
                                               const float* const* weights, const float* const* hidden,
                                               const float* output_gradient, float* const* weight_gradients,
-                                              float* input_gradient) try {
+                                              float* const* input_gradients) try {
     using namespace likeness;
+    const Inputs inputs{parts, part_widths, parts_of_input};
+    const bool inputs_wanted = std::any_of(input_gradients, input_gradients + parts, [](float* p) { return p; });
     Buffer<float> panels[MAX_LAYERS];
     size_t offset[MAX_LAYERS + 1] = {};
-    int widest = 0;
+    int widest = padded(widths[0]);
     for (int l = 0; l < layers; l++) {
         const int k = widths[l], m = widths[l + 1];
         pack(weights[l], m, k, false, panels[l].resize(static_cast<size_t>(m) * padded(k)));
@@ -98,43 +129,50 @@ LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, con
         widest = std::max(widest, padded(m));
     }
     const int64_t blocks = (count + BLOCK - 1) / BLOCK;
-    const int parts = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(PARTS, blocks)));
+    const int sums_count = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(PARTS, blocks)));
     Buffer<float> sums;
-    std::fill_n(sums.resize(offset[layers] * parts), offset[layers] * parts, 0.0f);
-    parallel_for(parts, 1, [&](int64_t part, int64_t) {
+    std::fill_n(sums.resize(offset[layers] * sums_count), offset[layers] * sums_count, 0.0f);
+    parallel_for(sums_count, 1, [&](int64_t part, int64_t) {
         float* own = sums.get() + offset[layers] * part;
-        std::vector<float> memory(2 * static_cast<size_t>(BLOCK) * widest);
-        float* g = memory.data();
-        float* next = g + static_cast<size_t>(BLOCK) * widest;
-        for (int64_t block = blocks * part / parts; block < blocks * (part + 1) / parts; block++) {
+        static thread_local Buffer<float> memory;
+        const size_t size = static_cast<size_t>(BLOCK) * widest;
+        float* g = memory.resize(3 * size);
+        float* next = g + size;
+        float* const joined = next + size;
+        for (int64_t block = blocks * part / sums_count; block < blocks * (part + 1) / sums_count; block++) {
             const int64_t begin = block * BLOCK;
             const int rows = static_cast<int>(std::min<int64_t>(BLOCK, count - begin));
             const int last = layers - 1, outputs = widths[layers], m_out = padded(outputs);
             for (int r = 0; r < rows; r++) {
-                std::memcpy(g + r * m_out, output_gradient + (begin + r) * outputs, sizeof(float) * outputs);
+                copy(output_gradient + (begin + r) * outputs, outputs, g + r * m_out);
                 std::fill_n(g + r * m_out + outputs, m_out - outputs, 0.0f);
             }
             for (int l = last; l >= 0; l--) {
-                const int k = widths[l], m = padded(widths[l + 1]);
-                const float* x = (l ? hidden[l - 1] : input) + begin * k;
-                if (weight_gradients[l]) accumulate(rows, k, m, x, k, g, own + offset[l]);
-                if (l) {
-                    const int stride = padded(k);
-                    if (stride != k) std::fill_n(next, static_cast<size_t>(rows) * stride, 0.0f);
-                    multiply(rows, widths[l + 1], k, g, m, panels[l].get(), false, next, stride);
-                    through_relu(rows, k, x, stride, next);
-                    std::swap(g, next);
-                } else if (input_gradient) {
-                    multiply(rows, widths[1], k, g, m, panels[0].get(), false, input_gradient + begin * k, k);
+                const int k = widths[l], m = padded(widths[l + 1]), stride = padded(k);
+                const Rows x = l ? Rows{const_cast<float*>(hidden[l - 1]) + begin * k, k}
+                                 : inputs.rows(begin, rows, joined);
+                if (weight_gradients[l]) accumulate(rows, k, m, x.at, x.stride, g, own + offset[l]);
+                if (!l && !inputs_wanted) break;
+                if (!l && parts == 1) {
+                    multiply(rows, widths[1], k, g, m, panels[0].get(), false, input_gradients[0] + begin * k, k);
+                    break;
                 }
+                if (stride != k) std::fill_n(next, static_cast<size_t>(rows) * stride, 0.0f);
+                multiply(rows, widths[l + 1], k, g, m, panels[l].get(), false, next, stride);
+                if (l) through_relu(rows, k, x.at, stride, next);
+                std::swap(g, next);
             }
+            for (int i = 0, column = 0; parts > 1 && i < parts; column += part_widths[i++])
+                for (int r = 0; input_gradients[i] && r < rows; r++)
+                    copy(g + r * padded(widths[0]) + column, part_widths[i],
+                         input_gradients[i] + (begin + r) * part_widths[i]);
         }
     });
     for (int l = 0; l < layers; l++) {
         if (!weight_gradients[l]) continue;
         const int k = widths[l], m = widths[l + 1], stride = padded(m);
         float* const first = sums.get() + offset[l];  // the parts are added up in the first one's place
-        for (int p = 1; p < parts; p++) {
+        for (int p = 1; p < sums_count; p++) {
             const float* const other = first + offset[layers] * p;
             for (int64_t i = 0; i < static_cast<int64_t>(k) * stride; i++) first[i] += other[i];
         }

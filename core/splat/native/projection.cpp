@@ -113,19 +113,6 @@ TileBox tile_box(const Splat& s, float half_width, float half_height, int width,
 
 }  // namespace
 
-bool all_finite(const float* values, int64_t count) {
-    // x * 0 is 0 for finite x and NaN otherwise; NaN survives addition.
-    F8 sum = F8::all(0.0f);
-    const F8 zero = F8::all(0.0f);
-    int64_t i = 0;
-    for (; i + 8 <= count; i += 8) sum = fma(F8::load(values + i), zero, sum);
-    float lanes[8], total = 0.0f;
-    sum.store(lanes);
-    for (float lane : lanes) total += lane;
-    for (; i < count; i++) total += values[i] * 0.0f;
-    return total == 0.0f;
-}
-
 bool project(LikenessRaster& raster, const LikenessScene& scene, float* screen_means, float* radii) {
     const int count = scene.count;
     Splat* splats = raster.splats.resize(count);

@@ -55,6 +55,12 @@ struct F8 {
     static F8 all(float x) { return {_mm256_set1_ps(x)}; }
     static F8 load(const float* p) { return {_mm256_loadu_ps(p)}; }
     void store(float* p) const { _mm256_storeu_ps(p, v); }
+    /// The first `count` lanes; the others are zero, and are not read.
+    static F8 load(const float* p, int count) { return {_mm256_maskload_ps(p, before(count))}; }
+    void store(float* p, int count) const { _mm256_maskstore_ps(p, before(count), v); }
+    static __m256i before(int count) {
+        return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    }
     /// Lane i is p[i * stride].
     static F8 strided(const float* p, int stride) {
         return {_mm256_setr_ps(p[0], p[stride], p[2 * stride], p[3 * stride], p[4 * stride], p[5 * stride],
@@ -177,6 +183,12 @@ struct F8 {
         return r;
     }
     void store(float* p) const { std::memcpy(p, &v, 32); }
+    static F8 load(const float* p, int count) {
+        F8 r = all(0.0f);
+        std::memcpy(&r.v, p, sizeof(float) * static_cast<size_t>(count));
+        return r;
+    }
+    void store(float* p, int count) const { std::memcpy(p, &v, sizeof(float) * static_cast<size_t>(count)); }
     static F8 strided(const float* p, int s) {
         return {V8f{p[0], p[s], p[2 * s], p[3 * s], p[4 * s], p[5 * s], p[6 * s], p[7 * s]}};
     }
@@ -279,6 +291,9 @@ struct F16 {
     static F16 all(float x) { return {_mm512_set1_ps(x)}; }
     static F16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
     void store(float* p) const { _mm512_storeu_ps(p, v); }
+    static F16 load(const float* p, int count) { return {_mm512_maskz_loadu_ps(before(count), p)}; }
+    void store(float* p, int count) const { _mm512_mask_storeu_ps(p, before(count), v); }
+    static __mmask16 before(int count) { return static_cast<__mmask16>((1u << count) - 1); }
     /// Four rows of four pixels.
     static F16 rows(const float* p, int64_t s) {
         __m512 r = _mm512_castps128_ps512(_mm_loadu_ps(p));

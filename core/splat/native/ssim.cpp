@@ -20,6 +20,7 @@ namespace {
 constexpr int RADIUS = 5, TAPS = 2 * RADIUS + 1;
 /// Pixels of one piece of work: eleven rows of four maps of it stay in the first-level cache.
 constexpr int PIECE_WIDTH = 128, PIECE_HEIGHT = 64;
+constexpr int AHEAD = 4;  // rows that are asked for before they are read
 constexpr float SIGMA = 1.5f, C1 = 1e-4f, C2 = 9e-4f;
 
 struct Window {
@@ -59,6 +60,11 @@ void blur_row(const Window& w, const float* in, float* out, int width) {
     }
 }
 
+/// Both pictures come from memory, and a piece's next row is too far from the last for the processor to guess.
+void ask_for(const float* row, int first, int past) {
+    for (int x = first; x < past; x += 16) __builtin_prefetch(row + x);
+}
+
 /// A piece of the picture: columns [left, right), rows [top, bottom).
 struct Part {
     int left, right, top, bottom;
@@ -83,18 +89,24 @@ public:
     template <class Fill, class Use>
     void run(const Window& w, Fill&& fill, Use&& use) {
         const int width = padded_width(part_.right - part_.left);
-        const int begin = std::max(0, part_.left - RADIUS), end = std::min(picture_width_, part_.right + RADIUS);
-        std::fill_n(&row_[0][0], MAPS * ROW, 0.0f);
+        // More columns than the window needs, so that whole vectors are written.
+        const int begin = std::max(0, part_.left - MARGIN), end = std::min(picture_width_, part_.right + MARGIN);
+        std::fill_n(&row_[0][0][0], 2 * MAPS * ROW, 0.0f);
+        const auto read = [&](int y) {
+            if (y < 0 || y >= std::min(height_, part_.bottom + RADIUS)) return;
+            float* rows[MAPS];
+            for (int m = 0; m < MAPS; m++) rows[m] = row_[y & 1][m] + MARGIN;
+            fill(y, begin, end, rows);
+        };
+        read(part_.top - RADIUS);
         for (int y = part_.top - RADIUS; y < part_.bottom + RADIUS; y++) {
+            // A row is read one round before it is blurred: a load across two stores waits until both are in the cache.
+            read(y + 1);
             float(*slot)[PIECE_WIDTH] = ring_[(y + 2 * TAPS) % TAPS];
-            if (y < 0 || y >= height_) {
+            if (y < 0 || y >= height_)
                 std::fill_n(&slot[0][0], MAPS * PIECE_WIDTH, 0.0f);
-            } else {
-                float* rows[MAPS];
-                for (int m = 0; m < MAPS; m++) rows[m] = row_[m] + MARGIN;
-                fill(y, begin, end, rows);
-                for (int m = 0; m < MAPS; m++) blur_row(w, rows[m], slot[m], width);
-            }
+            else
+                for (int m = 0; m < MAPS; m++) blur_row(w, row_[y & 1][m] + MARGIN, slot[m], width);
             const int centre = y - RADIUS;
             if (centre < part_.top) continue;
             const float(*r[TAPS])[PIECE_WIDTH];
@@ -117,7 +129,7 @@ private:
     static constexpr int MARGIN = 16, ROW = PIECE_WIDTH + 2 * MARGIN;
     Part part_;
     int picture_width_, height_;
-    alignas(64) float row_[MAPS][ROW];
+    alignas(64) float row_[2][MAPS][ROW];  // of an even and an odd row
     alignas(64) float ring_[TAPS][MAPS][PIECE_WIDTH];
     alignas(64) float column_[MAPS][PIECE_WIDTH];
 };
@@ -149,6 +161,7 @@ LIKENESS_EXPORT double likeness_photometric(int32_t channels, int32_t height, in
             window,
             [&](int y, int first, int past, float* const* rows) {
                 const float *pa = a + static_cast<int64_t>(y) * width, *pb = b + static_cast<int64_t>(y) * width;
+                ask_for(pa + AHEAD * width, first, past), ask_for(pb + AHEAD * width, first, past);
                 for (int x = first; x < past; x++) {
                     const float u = pa[x], v = pb[x];
                     const int at = x - part.left;
@@ -167,7 +180,7 @@ LIKENESS_EXPORT double likeness_photometric(int32_t channels, int32_t height, in
                     const Fv mm = m1 * m2, squares = fma(m1, m1, m2 * m2);
                     const Fv n1 = fma(two, mm, c1), n2 = fma(two, Fv::load(m[3] + x) - mm, c2);
                     const Fv e1 = squares + c1, e2 = Fv::load(m[2] + x) - squares + c2;
-                    const Fv r1 = one / e1, r2 = one / e2, ratio = r1 * r2;
+                    const Fv ratio = one / (e1 * e2), r1 = e2 * ratio, r2 = e1 * ratio;  // one division is dear enough
                     const Fv value = n1 * n2 * ratio;
                     if (x + Fv::lanes <= columns) {
                         row_sum = row_sum + value;

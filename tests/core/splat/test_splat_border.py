@@ -80,6 +80,12 @@ def test_the_other_kernels_refuse_what_they_can_not_read() -> None:
         encode_triplane(points * float("nan"), table, RESOLUTIONS, 1.0)
     with pytest.raises(ValueError, match=r"weights\[1\]"):
         mlp(torch.zeros(2, 8), [torch.zeros(16, 8), torch.zeros(3, 8)])
+    with pytest.raises(ValueError, match=r"x\[1\] must have shape \[2, any\]"):
+        mlp([torch.zeros(2, 8), torch.zeros(3, 8)], [torch.zeros(16, 16), torch.zeros(3, 16)])
+    with pytest.raises(ValueError, match="at least one input"):
+        mlp([], [torch.zeros(16, 8), torch.zeros(3, 16)])
+    with pytest.raises(ValueError, match=r"x\[1\] holds NaN"):
+        mlp([torch.zeros(2, 7), torch.full((2, 1), float("nan"))], [torch.zeros(16, 8), torch.zeros(3, 16)])
     with pytest.raises(ValueError, match="target"):
         ssim(torch.zeros(3, 4, 4), torch.zeros(3, 4, 5))
     with pytest.raises(ValueError, match="pixel"):

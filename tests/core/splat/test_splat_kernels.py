@@ -81,6 +81,28 @@ def test_network_agrees_with_float64(isa: str, widths: tuple[int, ...], count: i
         assert relative(leaf.grad, exact_leaf.grad) < TOLERANCE
 
 
+@pytest.mark.parametrize("parts", [(36, 32, 6), (1, 40), (74,)])
+@pytest.mark.parametrize("needed", [(True, True, True), (True, False, True), (False, False, False)])
+def test_a_network_reads_its_inputs_where_they_lie(isa: str, parts: tuple[int, ...], needed: tuple[bool, ...]) -> None:
+    generator = torch.Generator().manual_seed(4)
+    widths = (sum(parts), 64, 32, 10)
+    weights = [torch.randn(o, i, generator=generator) / i**0.5 for i, o in itertools.pairwise(widths)]
+    inputs = [torch.randn(133, width, generator=generator) for width in parts]
+    leaves = [t.clone().requires_grad_(n) for t, n in zip(inputs, needed, strict=False)]
+    own = [w.clone().requires_grad_() for w in weights]
+    output = mlp(leaves, own)
+    output.square().sum().backward()
+    joined = torch.cat(inputs, 1).requires_grad_()
+    theirs = [w.clone().requires_grad_() for w in weights]
+    whole = mlp(joined, theirs)
+    whole.square().sum().backward()
+    assert torch.equal(output, whole)
+    for leaf, gradient in zip(leaves, joined.grad.split(parts, 1), strict=True):
+        assert torch.equal(leaf.grad, gradient) if leaf.requires_grad else leaf.grad is None
+    for weight, other in zip(own, theirs, strict=True):
+        assert torch.equal(weight.grad, other.grad)
+
+
 @pytest.mark.parametrize("frozen", [(0,), (1,), (0, 1, 2)])
 def test_frozen_layers_get_no_gradient_and_change_nobody_elses(isa: str, frozen: tuple[int, ...]) -> None:
     widths, generator = (45, 32, 16, 10), torch.Generator().manual_seed(3)
