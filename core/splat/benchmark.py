@@ -273,9 +273,8 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
             scene.camera,
             geometry_channels=3,
         )
-        rgb, attention = torch.split(drawn.image, [3, 2])
-        loss = photometric_loss(rgb, target, 0.2, backend=backend)
-        torch.autograd.backward(loss + 1e-3 * drawn.alpha.mean() + 1e-3 * attention.mean())
+        loss = photometric_loss(drawn.image, target, 0.2, backend=backend)
+        torch.autograd.backward(loss + 1e-3 * drawn.alpha.mean() + 1e-3 * drawn.maps.mean())
         state = zip(moving, moments, strict=True)
         steps = [AdamTensor(value.detach(), value.grad, *both, 1e-6) for value, both in state if value.grad is not None]
         adam_step(steps, 1, (0.9, 0.999), 1e-8, backend=backend)

@@ -72,7 +72,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "raster_forward": (c_int32, [c_void_p, POINTER(SceneStruct), c_int32, *[c_void_p] * 4]),
     "raster_backward": (
         c_int32,
-        [c_void_p, POINTER(SceneStruct), c_int32, c_void_p, c_void_p, POINTER(SceneGradientStruct)],
+        [c_void_p, POINTER(SceneStruct), c_int32, c_int32, *[c_void_p] * 3, POINTER(SceneGradientStruct)],
     ),
     "raster_times": (None, [c_void_p, POINTER(c_double)]),
     "harmonics_forward": (c_int32, [c_int32, c_int32, *[c_void_p] * 4]),

@@ -43,7 +43,9 @@ class Rasterization:
     """One picture."""
 
     image: Tensor
-    """[C, H, W] colours premultiplied by alpha, plus background * (1 - alpha)."""
+    """[G, H, W] colours premultiplied by alpha, plus background * (1 - alpha); G are the channels that reach geometry."""
+    maps: Tensor
+    """[C - G, H, W] the other channels: attention maps."""
     alpha: Tensor
     """[H, W] 0..1."""
     screen: ScreenStatistics
@@ -81,7 +83,8 @@ def rasterize(
         world_to_camera: [4, 4] float32, OpenCV axes (x right, y down, z forward).
         camera: intrinsics and the picture's size.
         background: [C] float32, or None for black.
-        geometry_channels: channels at and after this index send gradients to `colors` only; None: all reach geometry.
+        geometry_channels: G; channels at and after this index are drawn as `maps` and send gradients to `colors` only.
+            None: all reach geometry.
         backend: `native`, `torch` (also float64), `cuda` (gsplat), or None for what `core.splat.device` says.
 
     Raises:
@@ -109,20 +112,20 @@ def rasterize(
         statistics = ScreenStatistics(picture.means.detach(), picture.radii)
         if picture.means.requires_grad:
             picture.means.register_hook(_keep_gradient(statistics))  # type: ignore[no-untyped-call]
-        return Rasterization(picture.image, picture.alpha, statistics)
+        return Rasterization(picture.image[:reaching], picture.image[reaching:], picture.alpha, statistics)
 
     padded = next(count for count in _SPECIALISED_CHANNELS if count >= channels)
     if padded != channels:
         colors = torch.nn.functional.pad(colors, (0, padded - channels))
         background = None if background is None else torch.nn.functional.pad(background, (0, padded - channels))
     statistics = ScreenStatistics(means.new_empty(means.shape[0], 2), means.new_empty(means.shape[0]))
-    call = _Call(library, camera, world_to_camera, background, reaching, statistics)
+    call = _Call(library, camera, world_to_camera, background, reaching, channels - reaching, statistics)
     tensors = (means, quaternions, scales, opacities, colors)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
-        image, alpha = _NativeRasterization.apply(*tensors, call)  # type: ignore[no-untyped-call]
+        image, maps, alpha = _NativeRasterization.apply(*tensors, call)  # type: ignore[no-untyped-call]
     else:
-        image, alpha = call.forward(tensors, _Context(library), keep_state=False)
-    return Rasterization(image[:channels] if padded != channels else image, alpha, statistics)
+        image, maps, alpha = call.forward(tensors, _Context(library), keep_state=False)
+    return Rasterization(image, maps, alpha, statistics)
 
 
 def _check(
@@ -192,6 +195,7 @@ class _Call:
     world_to_camera: Tensor
     background: Tensor | None
     geometry_channels: int
+    map_channels: int
     statistics: ScreenStatistics
 
     def scene(self, tensors: tuple[Tensor, ...]) -> tuple[SceneStruct, list[Tensor | None]]:
@@ -214,39 +218,44 @@ class _Call:
         )
         return struct, kept
 
-    def forward(self, tensors: tuple[Tensor, ...], context: _Context, keep_state: bool) -> tuple[Tensor, Tensor]:
-        """Draw; the context then holds what `backward` needs, if `keep_state`."""
+    def forward(
+        self, tensors: tuple[Tensor, ...], context: _Context, keep_state: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Image, maps, alpha; the context then holds what `backward` needs, if `keep_state`."""
         scene, kept = self.scene(tensors)
-        image = torch.empty(tensors[4].shape[1], self.camera.height, self.camera.width)
+        drawn = torch.empty(tensors[4].shape[1], self.camera.height, self.camera.width)
         alpha = torch.empty(self.camera.height, self.camera.width)
         status = self.library.call(
             "raster_forward",
             context.handle,
             ctypes.byref(scene),
             int(keep_state),
-            *(pointer(tensor) for tensor in (image, alpha, self.statistics.means, self.statistics.radii)),
+            *(pointer(tensor) for tensor in (drawn, alpha, self.statistics.means, self.statistics.radii)),
         )
         del kept
         check_status(status, "rasterize")
-        return image, alpha
+        past = self.geometry_channels + self.map_channels
+        return drawn[: self.geometry_channels], drawn[self.geometry_channels : past], alpha
 
     def backward(
-        self, tensors: tuple[Tensor, ...], context: _Context, image_gradient: Tensor, alpha_gradient: Tensor | None
+        self, tensors: tuple[Tensor, ...], context: _Context, upstream: tuple[Tensor | None, ...]
     ) -> list[Tensor]:
-        """Gradients of means, quaternions, scales, opacities, colours; fills the statistics' gradient."""
+        """Gradients of means, quaternions, scales, opacities, colours from those of image, maps, alpha.
+
+        Fills the statistics' gradient.
+        """
         scene, kept = self.scene(tensors)
         gradients = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in tensors]
         screen = torch.empty(tensors[0].shape[0], 2)
         struct = SceneGradientStruct(*(pointer(tensor) for tensor in (*gradients, screen)))
-        image_gradient = image_gradient.contiguous()
-        alpha_gradient = None if alpha_gradient is None else alpha_gradient.contiguous()
+        dense = [None if gradient is None else gradient.contiguous() for gradient in upstream]
         status = self.library.call(
             "raster_backward",
             context.handle,
             ctypes.byref(scene),
             self.geometry_channels,
-            pointer(image_gradient),
-            pointer(alpha_gradient),
+            self.map_channels,
+            *(pointer(gradient) for gradient in dense),
             ctypes.byref(struct),
         )
         del kept
@@ -257,22 +266,18 @@ class _Call:
 
 class _NativeRasterization(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
         *tensors, call = arguments
         context = _Context(call.library)
-        image, alpha = call.forward(tuple(tensors), context, keep_state=True)
+        drawn: tuple[Tensor, Tensor, Tensor] = call.forward(tuple(tensors), context, keep_state=True)
         ctx.save_for_backward(*tensors)
         ctx.call, ctx.context = call, context
         ctx.set_materialize_grads(False)
-        return image, alpha
+        return drawn
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, image_gradient: Tensor | None, alpha_gradient: Tensor | None) -> tuple[Tensor | None, ...]:
-        if image_gradient is None and alpha_gradient is None:
+    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
+        if all(gradient is None for gradient in upstream):
             return (None,) * 6
-        tensors = ctx.saved_tensors
-        if image_gradient is None:
-            camera = ctx.call.camera
-            image_gradient = torch.zeros(tensors[4].shape[1], camera.height, camera.width)
-        return (*ctx.call.backward(tensors, ctx.context, image_gradient, alpha_gradient), None)
+        return (*ctx.call.backward(ctx.saved_tensors, ctx.context, upstream), None)

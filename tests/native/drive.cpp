@@ -97,10 +97,12 @@ void rasterise(Random& random, Digest& digest) {
     std::vector<float> d_colors(static_cast<size_t>(count) * channels), d_screen(2 * count);
     const LikenessSceneGradient gradient{d_means.data(),     d_quaternions.data(), d_scales.data(),
                                          d_opacities.data(), d_colors.data(),      d_screen.data()};
-    const std::vector<float> upstream = random.many(pixels * channels, -1, 1), d_alpha = random.many(pixels, -1, 1);
-    expect(likeness_raster_backward(raster, &scene, random.between(0, channels), upstream.data(),
-                                    random.bits() % 2 ? d_alpha.data() : nullptr, &gradient) == LIKENESS_OK,
-           "gradients");
+    const int reaching = random.between(0, channels), maps = random.between(0, channels - reaching);
+    const std::vector<float> d_image = random.many(pixels * reaching, -1, 1), d_maps = random.many(pixels * maps, -1, 1);
+    const std::vector<float> d_alpha = random.many(pixels, -1, 1);
+    const auto some = [&](const std::vector<float>& values) { return random.bits() % 4 ? values.data() : nullptr; };
+    expect(likeness_raster_backward(raster, &scene, reaching, maps, some(d_image), some(d_maps), some(d_alpha),
+                                    &gradient) == LIKENESS_OK, "gradients");
     digest.add(d_colors, "colour gradients");
     if (!extreme) {  // a scale of 1e18 may overflow a gradient; it must not read or write elsewhere
         digest.add(d_means, "mean gradients"), digest.add(d_quaternions, "quaternion gradients");

@@ -48,12 +48,12 @@ def rasterize(
     reaching = colors[:, :geometry_channels] if geometry_channels else colors.new_zeros(count, 1)
     behind = None if background is None or not geometry_channels else background[:geometry_channels]
     image, alpha, meta = frame.draw(geometry, reaching, behind)
-    parts = [image] if geometry_channels else []
+    maps = image[:0]
     if geometry_channels < channels:
         detached = [tensor.detach() for tensor in geometry]
         behind = None if background is None else background[geometry_channels:]
-        parts.append(frame.draw(detached, colors[:, geometry_channels:], behind)[0])
-    return Rasterization(torch.cat(parts).to(home), alpha.to(home), _statistics(meta, home))
+        maps = frame.draw(detached, colors[:, geometry_channels:], behind)[0]
+    return Rasterization(image[:geometry_channels].to(home), maps.to(home), alpha.to(home), _statistics(meta, home))
 
 
 class _Frame:

@@ -57,10 +57,12 @@ LIKENESS_EXPORT void likeness_raster_destroy(LikenessRaster*);
 /// keep_state: 1 where a backward call follows on the same handle.
 LIKENESS_EXPORT int32_t likeness_raster_forward(LikenessRaster*, const LikenessScene*, int32_t keep_state, float* image,
                                                 float* alpha, float* screen_means, float* radii);
-/// image_gradient [channels, height, width]; alpha_gradient [height, width] or null. Channels at and after
-/// geometry_channels reach the colours only.
+/// image_gradient [geometry_channels, height, width], of the channels that reach the geometry; map_gradient
+/// [map_channels, height, width], of the next, which reach the colours only; alpha_gradient [height, width]. Each may be
+/// null. Of what channels are left nothing is wanted.
 LIKENESS_EXPORT int32_t likeness_raster_backward(LikenessRaster*, const LikenessScene*, int32_t geometry_channels,
-                                                 const float* image_gradient, const float* alpha_gradient,
+                                                 int32_t map_channels, const float* image_gradient,
+                                                 const float* map_gradient, const float* alpha_gradient,
                                                  const LikenessSceneGradient*);
 /// Seconds of the last calls: project, sort, bin, forward tiles, backward tiles, backward reduce + projection.
 LIKENESS_EXPORT void likeness_raster_times(LikenessRaster*, double* out);

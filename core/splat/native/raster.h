@@ -107,9 +107,14 @@ bool project(LikenessRaster& raster, const LikenessScene& scene, float* screen_m
 /// Front-to-back order, then the list of Gaussians of each tile. False: more pairs than 32 bits count.
 bool bin(LikenessRaster& raster);
 void draw(LikenessRaster& raster, const LikenessScene& scene, bool keep_state, float* image, float* alpha);
-void draw_backward(LikenessRaster& raster, const LikenessScene& scene, int geometry_channels,
-                   const float* image_gradient, const float* alpha_gradient, float* opacity_gradient,
-                   float* color_gradient, float* screen_gradient, float* conic_gradient);
+/// The picture's gradient, channel by channel; null where it is zero.
+struct PictureGradient {
+    const float* channels[MAX_CHANNELS];
+    const float* alpha;
+    int geometry_channels;  // these come first and reach the geometry
+};
+void draw_backward(LikenessRaster& raster, const LikenessScene& scene, const PictureGradient& picture,
+                   float* opacity_gradient, float* color_gradient, float* screen_gradient, float* conic_gradient);
 void project_backward(LikenessRaster& raster, const LikenessScene& scene, const float* screen_gradient,
                       const float* conic_gradient, float* means, float* quaternions, float* scales);
 double now();

@@ -150,13 +150,14 @@ inline void walk_back(const LocalSplat<C>* splats, const uint32_t* list, const B
 
 template <int C>
 void draw_tile_backward(LikenessRaster& raster, const LikenessScene& scene, TileScratch<C>& scratch, int tile,
-                        int geometry_channels, const float* image_gradient, const float* alpha_gradient,
-                        float* records) {
+                        const PictureGradient& picture, float* records) {
     const int tile_x = tile % raster.tiles_x * TILE, tile_y = tile / raster.tiles_x * TILE;
     const int width = scene.width, height = scene.height;
-    const int64_t plane = static_cast<int64_t>(width) * height;
     const Fv zero = Fv::all(0.0f);
     const LocalSplat<C>* const splats = scratch.splats;
+    const auto gradient_at = [&](const float* plane, int x, int y) {
+        return plane ? load_block(plane, width, height, x, y) : zero;
+    };
     for (int block = 0; block < BLOCKS_PER_TILE; block++) {
         const int x = tile_x + BlockPixels::left(block), y = tile_y + BlockPixels::top(block);
         if (!scratch.block_count[block] || x >= width || y >= height) continue;
@@ -173,12 +174,12 @@ void draw_tile_backward(LikenessRaster& raster, const LikenessScene& scene, Tile
         alignas(64) float gradient[C][L];
         Fv to_geometry[C], background = zero;
         for (int k = 0; k < C; k++) {
-            const Fv g = load_block(image_gradient + k * plane, width, height, x, y);
+            const Fv g = gradient_at(picture.channels[k], x, y);
             g.store(gradient[k]);
-            to_geometry[k] = k < geometry_channels ? g : zero;
+            to_geometry[k] = k < picture.geometry_channels ? g : zero;
             if (scene.background) background = fma(Fv::all(scene.background[k]), to_geometry[k], background);
         }
-        if (alpha_gradient) background = background - load_block(alpha_gradient, width, height, x, y);
+        background = background - gradient_at(picture.alpha, x, y);
         const Fv end = Fv::load(&raster.transmittance[at_state]);
         Carried carried{end, end * background};
 
@@ -199,9 +200,8 @@ void draw_tile_backward(LikenessRaster& raster, const LikenessScene& scene, Tile
 
 }  // namespace
 
-void draw_backward(LikenessRaster& raster, const LikenessScene& scene, int geometry_channels,
-                   const float* image_gradient, const float* alpha_gradient, float* opacity_gradient,
-                   float* color_gradient, float* screen_gradient, float* conic_gradient) {
+void draw_backward(LikenessRaster& raster, const LikenessScene& scene, const PictureGradient& picture,
+                   float* opacity_gradient, float* color_gradient, float* screen_gradient, float* conic_gradient) {
     const double start = now();
     const int tiles = raster.tiles_x * raster.tiles_y;
     with_channels(scene.channels, [&](auto channels) {
@@ -218,8 +218,7 @@ void draw_backward(LikenessRaster& raster, const LikenessScene& scene, int geome
                 scratch.prepare(raster, static_cast<int>(tile), scene.colors, false, raster.masks.get());
                 float* sums = local.resize(static_cast<size_t>(scratch.count) * SIZE);
                 std::fill_n(sums, static_cast<size_t>(scratch.count) * SIZE, 0.0f);
-                draw_tile_backward<C>(raster, scene, scratch, static_cast<int>(tile), geometry_channels, image_gradient,
-                                      alpha_gradient, sums);
+                draw_tile_backward<C>(raster, scene, scratch, static_cast<int>(tile), picture, sums);
                 int n = 0;
                 for (uint32_t e = first; e < past; e++) {
                     float* record = records + static_cast<size_t>(raster.entries[e].slot) * SIZE;
@@ -259,13 +258,19 @@ void draw_backward(LikenessRaster& raster, const LikenessScene& scene, int geome
 }  // namespace likeness
 
 LIKENESS_EXPORT int32_t likeness_raster_backward(LikenessRaster* raster, const LikenessScene* scene,
-                                                 int32_t geometry_channels, const float* image_gradient,
+                                                 int32_t geometry_channels, int32_t map_channels,
+                                                 const float* image_gradient, const float* map_gradient,
                                                  const float* alpha_gradient,
                                                  const LikenessSceneGradient* gradient) try {
+    likeness::PictureGradient picture{{}, alpha_gradient, geometry_channels};
+    const int64_t plane = static_cast<int64_t>(scene->width) * scene->height;
+    for (int k = 0; image_gradient && k < geometry_channels; k++) picture.channels[k] = image_gradient + k * plane;
+    for (int k = 0; map_gradient && k < map_channels; k++)
+        picture.channels[geometry_channels + k] = map_gradient + k * plane;
     likeness::Buffer<float> conic_gradient;
     conic_gradient.resize(3 * static_cast<size_t>(scene->count));
-    likeness::draw_backward(*raster, *scene, geometry_channels, image_gradient, alpha_gradient, gradient->opacities,
-                            gradient->colors, gradient->screen_means, conic_gradient.get());
+    likeness::draw_backward(*raster, *scene, picture, gradient->opacities, gradient->colors, gradient->screen_means,
+                            conic_gradient.get());
     likeness::project_backward(*raster, *scene, gradient->screen_means, conic_gradient.get(), gradient->means,
                                gradient->quaternions, gradient->scales);
     return LIKENESS_OK;

@@ -317,8 +317,9 @@ def test_every_edge_is_drawn_and_differentiated_as_in_float64(
         view, behind = scene.world_to_camera.to(dtype), None if background is None else background.to(dtype)
         picture = rasterize(*leaves, view, scene.camera, behind, geometry_channels=geometry_channels, backend=backend)
         generator = torch.Generator().manual_seed(3)
-        (picture.image * torch.randn(picture.image.shape, generator=generator).to(dtype)).sum().backward()
-        results.append((picture.image.detach().double(), picture.alpha.detach().double(), leaves))
+        image = torch.cat([picture.image, picture.maps])
+        (image * torch.randn(image.shape, generator=generator).to(dtype)).sum().backward()
+        results.append((image.detach().double(), picture.alpha.detach().double(), leaves))
     (image, alpha, leaves), (exact_image, exact_alpha, exact_leaves) = results
     for found, exact in ((image, exact_image), (alpha, exact_alpha)):
         error = (found - exact).abs().flatten()

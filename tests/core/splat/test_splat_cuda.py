@@ -140,12 +140,13 @@ def both(
     }
     theirs, ours = drawn["cuda"], drawn["native"]
     alike = torch.ones_like(ours.alpha, dtype=torch.bool)
-    for their, our in ((theirs.image, ours.image), (theirs.alpha[None], ours.alpha[None])):
+    for their, our in ((theirs.image, ours.image), (theirs.maps, ours.maps), (theirs.alpha[None], ours.alpha[None])):
         alike &= ((their - our).abs() <= 2e-5).all(0)
     assert alike.float().mean() >= 0.999
     for picture in drawn.values():
         generator = torch.Generator().manual_seed(1)
-        loss = (picture.image * alike * torch.randn(picture.image.shape, generator=generator)).sum()
+        channels = torch.cat([picture.image, picture.maps])
+        loss = (channels * alike * torch.randn(channels.shape, generator=generator)).sum()
         seen_through = (picture.alpha * alike * torch.randn(picture.alpha.shape, generator=generator)).sum()
         (loss + alpha_weight * seen_through).backward()
     their_gradients, our_gradients = ([leaf.grad for leaf in leaves[name]] for name in ("cuda", "native"))
@@ -181,7 +182,7 @@ def test_attention_channels_do_not_reach_the_geometry_on_gsplat(gsplat_on_cpu: N
     means, colors = scene.means.clone().requires_grad_(), scene.colors.clone().requires_grad_()
     rest = scene.quaternions, scene.scales, scene.opacities, colors, scene.world_to_camera, scene.camera
     drawn = rasterize(means, *rest, background, geometry_channels=geometry_channels, backend="cuda")
-    drawn.image[geometry_channels:].sum().backward()
+    drawn.maps.sum().backward()
     assert means.grad is None or not means.grad.any()
     assert colors.grad is not None
     assert colors.grad[:, geometry_channels:].any()
@@ -203,6 +204,7 @@ def test_no_gaussians_leave_the_background_and_never_reach_gsplat(
         assert all(leaf.grad is not None and leaf.grad.shape == leaf.shape for leaf in leaves)
     theirs, ours = drawn["cuda"], drawn["native"]
     assert torch.equal(theirs.image, ours.image)
+    assert torch.equal(theirs.maps, ours.maps)
     assert torch.equal(theirs.alpha, ours.alpha)
     for name in ("means", "radii", "gradient"):
         assert getattr(theirs.screen, name).shape == getattr(ours.screen, name).shape
@@ -234,7 +236,7 @@ def test_attention_channels_do_not_reach_the_geometry_on_a_card(geometry_channel
     drawn = rasterize(
         *leaves, scene.world_to_camera, scene.camera, background, geometry_channels=geometry_channels, backend="cuda"
     )
-    drawn.image[geometry_channels:].sum().backward()
+    drawn.maps.sum().backward()
     for leaf in leaves[:-1]:
         assert leaf.grad is None or not leaf.grad.any()
     colors = leaves[-1].grad

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.camera import Camera
-from core.splat import rasterize
+from core.splat import Rasterization, rasterize
 from core.splat.reference import rasterize as reference_rasterize
 from core.splat.scene import BenchmarkScene, benchmark_scene
 
@@ -30,6 +30,11 @@ def assert_same_gradient(name: str, found: Tensor | None, truth: Tensor | None) 
     assert (found.double() - truth).norm() <= GRADIENT_TOLERANCE * truth.norm() + 1e-12, name
 
 
+def channels_of(drawn: Rasterization) -> Tensor:
+    """[C, H, W] all channels, those that reach the geometry first."""
+    return torch.cat([drawn.image, drawn.maps])
+
+
 def draw_both(
     scene: BenchmarkScene, background: Tensor | None = None, geometry_channels: int | None = None
 ) -> tuple[list[Tensor], list[Tensor]]:
@@ -46,7 +51,7 @@ def draw_both(
         geometry_channels=geometry_channels,
         backend="torch",
     )
-    assert_same_picture(found.image, truth.image.detach())
+    assert_same_picture(channels_of(found), channels_of(truth).detach())
     assert_same_picture(found.alpha, truth.alpha.detach())
     assert torch.equal(found.screen.visible, truth.screen.visible)
     seen = truth.screen.visible
@@ -54,10 +59,10 @@ def draw_both(
     assert torch.allclose(found.screen.radii[seen].double(), truth.screen.radii[seen], rtol=1e-3, atol=0.02)
 
     generator = torch.Generator().manual_seed(1)
-    weights = torch.randn(found.image.shape, generator=generator)
+    weights = torch.randn(channels_of(found).shape, generator=generator)
     alpha_weights = torch.randn(found.alpha.shape, generator=generator)
-    ((found.image * weights).sum() + (found.alpha * alpha_weights).sum()).backward()
-    ((truth.image * weights.double()).sum() + (truth.alpha * alpha_weights.double()).sum()).backward()
+    ((channels_of(found) * weights).sum() + (found.alpha * alpha_weights).sum()).backward()
+    ((channels_of(truth) * weights.double()).sum() + (truth.alpha * alpha_weights.double()).sum()).backward()
     for name, leaf, exact_leaf in zip(NAMES, native, exact, strict=True):
         assert_same_gradient(name, leaf.grad, exact_leaf.grad)
     assert_same_gradient("screen", found.screen.gradient, truth.screen.gradient)
@@ -110,11 +115,13 @@ def test_attention_channels_reach_colours_only(isa: str) -> None:
         scene.camera,
         geometry_channels=3,
     )
-    drawn.image[3:].sum().backward()
+    assert drawn.image.shape == (3, 32, 32)
+    drawn.maps.sum().backward()
     assert means.grad is not None
     assert not means.grad.any()
     assert colors.grad is not None
     assert colors.grad[:, 3:].any()
+    assert not colors.grad[:, :3].any()
     assert native[0].grad is not None
     assert native[0].grad.any()
 
