@@ -43,7 +43,7 @@ class Rasterization:
     """One picture."""
 
     image: Tensor
-    """[G, H, W] colours premultiplied by alpha, plus background * (1 - alpha); G are the channels that reach geometry."""
+    """[G, H, W] colours premultiplied by alpha, plus background * (1 - alpha): the channels that reach geometry."""
     maps: Tensor
     """[C - G, H, W] the other channels: attention maps."""
     alpha: Tensor

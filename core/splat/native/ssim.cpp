@@ -20,7 +20,6 @@ namespace {
 constexpr int RADIUS = 5, TAPS = 2 * RADIUS + 1;
 /// Pixels of one piece of work: eleven rows of four maps of it stay in the first-level cache.
 constexpr int PIECE_WIDTH = 128, PIECE_HEIGHT = 64;
-constexpr int AHEAD = 4;  // rows that are asked for before they are read
 constexpr float SIGMA = 1.5f, C1 = 1e-4f, C2 = 9e-4f;
 
 struct Window {
@@ -58,11 +57,6 @@ void blur_row(const Window& w, const float* in, float* out, int width) {
             sum = fma(Fv::all(w.tap[d]), Fv::load(in + x - d) + Fv::load(in + x + d), sum);
         sum.store(out + x);
     }
-}
-
-/// Both pictures come from memory, and a piece's next row is too far from the last for the processor to guess.
-void ask_for(const float* row, int first, int past) {
-    for (int x = first; x < past; x += 16) __builtin_prefetch(row + x);
 }
 
 /// A piece of the picture: columns [left, right), rows [top, bottom).
@@ -161,7 +155,6 @@ LIKENESS_EXPORT double likeness_photometric(int32_t channels, int32_t height, in
             window,
             [&](int y, int first, int past, float* const* rows) {
                 const float *pa = a + static_cast<int64_t>(y) * width, *pb = b + static_cast<int64_t>(y) * width;
-                ask_for(pa + AHEAD * width, first, past), ask_for(pb + AHEAD * width, first, past);
                 for (int x = first; x < past; x++) {
                     const float u = pa[x], v = pb[x];
                     const int at = x - part.left;
