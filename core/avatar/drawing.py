@@ -9,39 +9,44 @@ from torch import Tensor
 from core.avatar.gaussians import Gaussians
 from core.avatar.motion import Motion
 from core.camera import Camera
-from core.splat import Rasterization, rasterize
+from core.splat import Moved, Rasterization, move, rasterize
 
 DILATION = 13
 """Window of the max-pooling that keeps recorded lips from showing through at the mouth's edge, at 512 pixels."""
 
 
-def draw(
-    gaussians: Gaussians, motion: Motion | None, world_to_camera: Tensor, camera: Camera, background: Tensor | None
-) -> Rasterization:
-    """Rasterise one branch.
+def moved(gaussians: Gaussians, motion: Motion | None) -> Moved:
+    """One branch's Gaussians as they are drawn.
 
     Args:
         gaussians: the structure field.
-        motion: what to add to it; None draws it at rest.
+        motion: of its first Gaussians, or of all; None leaves it at rest.
+    """
+    raw = gaussians.means, gaussians.quaternions, gaussians.scales, gaussians.opacities
+    return move(*raw) if motion is None else move(*raw, motion.translation, motion.rotation, motion.scale)
+
+
+def draw_moved(
+    shape: Moved, colors: Tensor, world_to_camera: Tensor, camera: Camera, background: Tensor | None
+) -> Rasterization:
+    """Rasterise Gaussians where they are.
+
+    Args:
+        shape: what `moved` makes of them.
+        colors: [N, 3].
         world_to_camera: [4, 4] head space -> camera space.
         camera: of the box to draw.
         background: [3], or None for black.
     """
-    means, quaternions, scales = gaussians.means, gaussians.quaternions, gaussians.scales
-    if motion is not None:
-        means = means + motion.translation
-        quaternions = quaternions if motion.rotation is None else quaternions + motion.rotation
-        scales = scales if motion.scale is None else scales + motion.scale
-    return rasterize(
-        means,
-        quaternions,
-        F.softplus(scales),
-        gaussians.opacity(),
-        gaussians.colors,
-        world_to_camera,
-        camera,
-        background,
-    )
+    gaussians = shape.means, shape.quaternions, shape.scales, shape.opacities, colors
+    return rasterize(*gaussians, world_to_camera, camera, background)
+
+
+def draw(
+    gaussians: Gaussians, motion: Motion | None, world_to_camera: Tensor, camera: Camera, background: Tensor | None
+) -> Rasterization:
+    """Rasterise one branch: `moved`, then `draw_moved`."""
+    return draw_moved(moved(gaussians, motion), gaussians.colors, world_to_camera, camera, background)
 
 
 def dilation_window(size: int) -> int:

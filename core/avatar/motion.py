@@ -43,11 +43,6 @@ class Motion:
         scale = None if self.scale is None else F.pad(self.scale, beyond)
         return Motion(F.pad(self.translation, beyond), rotation, scale)
 
-    def magnitude(self) -> Tensor:
-        """Sum of mean absolute values: the regulariser of the facts sheet (weight 1e-5)."""
-        parts = [self.translation, self.rotation, self.scale]
-        return torch.stack([p.abs().mean() for p in parts if p is not None]).sum()
-
 
 @dataclass(frozen=True)
 class FaceFeatures:
@@ -154,9 +149,8 @@ def translations(outputs: Tensor, features: FaceFeatures, expression: Tensor) ->
         features: of the N points.
         expression: [B, 6] codes of the frames; blinks are the last.
     """
-    moved = outputs[:, :3] * METRES
-    if features.gain is not None:
-        moved = moved * features.gain.repeat(len(expression), 1)
+    gain = None if features.gain is None else features.gain.repeat(len(expression), 1)
+    moved = outputs[:, :3] * (METRES if gain is None else METRES * gain)
     if features.lids is not None:
         moved = moved + (expression[:, -1, None, None] * features.lids).view(-1, 3)
     return moved

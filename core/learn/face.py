@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.avatar.drawing import draw
+from core.avatar.drawing import draw_moved, moved
 from core.clip.layout import Label
 from core.learn.losses import ALPHA_WEIGHT, MOTION_WEIGHT, coverage, reconstruction
 from core.learn.patches import PatchLoss
-from core.learn.sitting import Learning, moved
+from core.learn.sitting import Learning
 from core.learn.training_set import TrainingSet
 from core.splat import Rasterization
 
@@ -66,13 +66,14 @@ class FaceLoss:
         inside = torch.from_numpy(belongs)
         covered = inside.float()
         target = torch.lerp(background[:, None, None], pixels, torch.from_numpy(shown).float())
-        motion = moved(branch, data.windows[index], data.expression[index])
-        drawn = draw(branch.gaussians, motion, data.poses[index], data.view(box), background)
+        means = branch.gaussians.means[: branch.moving]
+        shape = moved(branch.gaussians, branch.field(means, data.windows[index], data.expression[index]))
+        drawn = draw_moved(shape, branch.gaussians.colors, data.poses[index], data.view(box), background)
         image = _before(drawn, pixels - background[:, None, None], shown & ~belongs)
         loss = (
             reconstruction(image, target)
             + ALPHA_WEIGHT * coverage(drawn.alpha, covered)
-            + MOTION_WEIGHT * motion.magnitude()
+            + MOTION_WEIGHT * shape.magnitude
         )
         late = branch.iteration >= self._perceptual_from
         if self._perceptual is not None and late and self._perceptual.due(branch.iteration):

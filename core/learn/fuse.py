@@ -128,7 +128,7 @@ def _move(avatar: Avatar, data: TrainingSet, index: int, *, hooked: bool = True)
     moving = slice(avatar.moving)
     face = avatar.face_field(avatar.face.means[moving], data.windows[index], data.expression[index])
     hook = face_mouth_hook(*hook_extremes(face, hook_rows(avatar.face.means[moving]))) * float(hooked)
-    return _Moved(face.padded(avatar.face.count), avatar.mouth_field(avatar.mouth.means, data.windows[index], hook))
+    return _Moved(face, avatar.mouth_field(avatar.mouth.means, data.windows[index], hook))
 
 
 def _picture(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from core.splat import photometric_loss
@@ -24,5 +25,6 @@ def coverage(alpha: Tensor, inside: Tensor, care: Tensor | None = None) -> Tenso
         inside: [H, W] float, 1 where the branch belongs.
         care: [H, W] float, 0 where opacity outside the mask costs nothing.
     """
-    outside = alpha * (1 - inside) if care is None else alpha * (1 - inside) * care
-    return ((1 - alpha) * inside + outside).mean()
+    cost = (1 - inside if care is None else (1 - inside) * care) - inside
+    # One product and no mean: a mean's gradient is a whole picture of one number.
+    return (torch.dot(alpha.reshape(-1), cost.reshape(-1)) + inside.sum()) / alpha.numel()

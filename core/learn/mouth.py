@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from core.avatar import Gaussians, face_mouth_hook, hook_extremes, hook_rows
-from core.avatar.drawing import draw
+from core.avatar.drawing import draw_moved, moved
 from core.avatar.motion import HOOK_RANK, HOOK_RANKS
 from core.clip.layout import Label
 from core.learn.losses import ALPHA_WEIGHT, MOTION_WEIGHT, coverage, reconstruction
@@ -56,13 +56,13 @@ class MouthLoss:
         target = torch.where(inside, pixels, background[:, None, None])
         rank = int(torch.randint(HOOK_RANK, HOOK_RANKS + 1, (1,), generator=branch.generator))
         hook = face_mouth_hook(*self._face_extremes(index), rank) * self._hooked
-        motion = branch.field(branch.gaussians.means, data.windows[index], hook)
-        drawn = draw(branch.gaussians, motion, data.poses[index], data.view(box), background)
+        shape = moved(branch.gaussians, branch.field(branch.gaussians.means, data.windows[index], hook))
+        drawn = draw_moved(shape, branch.gaussians.colors, data.poses[index], data.view(box), background)
         image = torch.where(ring, background[:, None, None], drawn.image)
         loss = (
             reconstruction(image, target)
             + ALPHA_WEIGHT * coverage(drawn.alpha, inside.float(), (~ring).float())
-            + MOTION_WEIGHT * motion.magnitude()
+            + MOTION_WEIGHT * shape.magnitude
         )
         return loss, drawn
 

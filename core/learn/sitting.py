@@ -59,12 +59,6 @@ FrameLoss = Callable[[Learning], tuple[Tensor, Rasterization]]
 """Picks a frame, draws it, and says how far it is from the recorded one."""
 
 
-def moved(learning: Learning, windows: Tensor, condition: Tensor) -> Motion:
-    """How what is learned moves in one frame (see `Field`)."""
-    means = learning.gaussians.means
-    return learning.field(means[: learning.moving], windows, condition).padded(means.shape[0])
-
-
 class TwoFields:
     """Equation 5 for one step: universal field plus this person's own, and the contrast of that one with others'."""
 

@@ -1,6 +1,6 @@
 """Differentiable Gaussian splatting and the other kernels of a training step, fast on a CPU.
 
-The surface: `rasterize`, `view_colors`, `encode_triplane`, `mlp`, `convolve`, `photometric_loss`, `ssim`,
+The surface: `rasterize`, `move`, `view_colors`, `encode_triplane`, `mlp`, `convolve`, `photometric_loss`, `ssim`,
 `LpipsNetwork` and `adam_step`; for finished frames `mlp_from`, `bounds` and `composite`. Each runs on the native
 library where one loads and on a plain torch reference otherwise, which is also the tests' oracle. `core.splat.cuda` has
 `rasterize` and `encode_triplane` on CUDA. This room knows Gaussians, grids and pictures; it must not know of heads,
@@ -14,6 +14,7 @@ from core.splat.grid import encode_triplane
 from core.splat.harmonics import view_colors
 from core.splat.library import backend_name
 from core.splat.lpips import LpipsNetwork
+from core.splat.movement import Moved, move
 from core.splat.network import mlp, mlp_from
 from core.splat.rasterization import Rasterization, ScreenStatistics, rasterize
 from core.splat.similarity import photometric_loss, ssim
@@ -23,6 +24,7 @@ __all__ = [
     "Bounds",
     "Layer",
     "LpipsNetwork",
+    "Moved",
     "Rasterization",
     "ScreenStatistics",
     "adam_step",
@@ -33,6 +35,7 @@ __all__ = [
     "encode_triplane",
     "mlp",
     "mlp_from",
+    "move",
     "photometric_loss",
     "rasterize",
     "ssim",

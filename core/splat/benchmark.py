@@ -21,6 +21,7 @@ from core.splat import (
     encode_triplane,
     library,
     mlp,
+    move,
     peer,
     peer_library,
     photometric_loss,
@@ -225,7 +226,9 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
     generator = torch.Generator().manual_seed(0)
     resolutions = torch.tensor(reference.growth_resolutions(16, 38.4, 12), dtype=torch.int32)
     entries = (int(resolutions.max()) + 1) ** 2
-    parameters = [tensor.clone().requires_grad_() for tensor in scene.tensors()]
+    structure = [*scene.tensors()]
+    structure[2:4] = structure[2].expm1().log(), structure[3].logit()
+    parameters = [tensor.clone().requires_grad_() for tensor in structure]
     means, quaternions, scales, opacities, colors = parameters
     table = (1e-4 * torch.randn(3, 12, entries, generator=generator)).requires_grad_()
 
@@ -234,8 +237,12 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
         return [(torch.randn(o, i, generator=generator) / i**0.5).requires_grad_() for o, i in shapes]
 
     field, aligner = layers(74, 64, 64, 11), layers(36, 32, 6)
+    with torch.no_grad():
+        field[-1].mul_(1e-3)
+        aligner[-1].mul_(1e-3)
     gates, codes = torch.randn(gaussians, 38, generator=generator), torch.randn(74, generator=generator)
     target = torch.rand(3, resolution, resolution, generator=generator)
+    regions = torch.rand(3 * resolution * resolution, generator=generator) / resolution**2
     moving = [*parameters, table, *field, *aligner]
     moments = [(torch.zeros_like(value), torch.zeros_like(value)) for value in moving]
     inputs = torch.randn(gaussians, 74, generator=generator, requires_grad=True)
@@ -262,19 +269,15 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
         features = encode_triplane(means, table, resolutions, 1.2, backend=backend)
         aligned = mlp(features, aligner, backend=backend)
         motion = mlp([features, gates], [field[0] * codes, *field[1:]], backend=backend)
-        moved = means + 1e-4 * motion[:, :3] * (1 + 0.25 * torch.tanh(aligned[:, 3:] / 5)) + 1e-4 * aligned[:, :3]
-        drawn = rasterize(
-            moved,
-            quaternions + 1e-3 * motion[:, 3:7],
-            scales * torch.exp(1e-3 * motion[:, 7:10]),
-            opacities,
-            colors,
-            scene.world_to_camera,
-            scene.camera,
-            geometry_channels=3,
-        )
-        loss = photometric_loss(drawn.image, target, 0.2, backend=backend)
-        torch.autograd.backward(loss + 1e-3 * drawn.alpha.mean() + 1e-3 * drawn.maps.mean())
+        translation = motion[:, :3] * (1 + 0.25 * torch.tanh(aligned[:, 3:] / 5)) + aligned[:, :3]
+        turned, grown = motion[:, 3:7], motion[:, 7:10]
+        moved = move(means, quaternions, scales, opacities, translation, turned, grown, backend=backend)
+        shape = moved.means, moved.quaternions, moved.scales, moved.opacities
+        drawn = rasterize(*shape, colors, scene.world_to_camera, scene.camera, geometry_channels=3)
+        loss = photometric_loss(drawn.image, target, 0.2, backend=backend) + 1e-5 * moved.magnitude
+        covered = torch.dot(drawn.alpha.view(-1), regions[: drawn.alpha.numel()])
+        attended = torch.dot(drawn.maps.reshape(-1), regions[drawn.alpha.numel() :])
+        torch.autograd.backward(loss + 1e-3 * (covered + attended))
         state = zip(moving, moments, strict=True)
         steps = [AdamTensor(value.detach(), value.grad, *both, 1e-6) for value, both in state if value.grad is not None]
         adam_step(steps, 1, (0.9, 0.999), 1e-8, backend=backend)

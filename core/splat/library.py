@@ -47,6 +47,36 @@ class LayerStruct(ctypes.Structure):
     )
 
 
+class RowsStruct(ctypes.Structure):
+    """`LikenessRows` of native/api.h."""
+
+    _fields_ = (("at", c_void_p), ("stride", c_int64))
+
+
+class MotionStruct(ctypes.Structure):
+    """`LikenessMotion` of native/api.h."""
+
+    _fields_ = tuple((name, RowsStruct) for name in ("translation", "rotation", "scale"))
+
+
+class StructureStruct(ctypes.Structure):
+    """`LikenessStructure` of native/api.h."""
+
+    _fields_ = tuple((name, c_void_p) for name in ("means", "quaternions", "scales", "opacities"))
+
+
+class MovedStruct(ctypes.Structure):
+    """`LikenessMoved` of native/api.h."""
+
+    _fields_ = tuple((name, c_void_p) for name in ("means", "quaternions", "scales", "opacities", "slopes"))
+
+
+class MotionGradientStruct(ctypes.Structure):
+    """`LikenessMotionGradient` of native/api.h."""
+
+    _fields_ = tuple((name, c_void_p) for name in ("translation", "rotation", "scale", "raw_scales", "raw_opacities"))
+
+
 class AdamTensorStruct(ctypes.Structure):
     """`LikenessAdamTensor` of native/api.h."""
 
@@ -75,6 +105,22 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
         [c_void_p, POINTER(SceneStruct), c_int32, c_int32, *[c_void_p] * 3, POINTER(SceneGradientStruct)],
     ),
     "raster_times": (None, [c_void_p, POINTER(c_double)]),
+    "move_forward": (
+        c_int32,
+        [c_int32, c_int32, POINTER(StructureStruct), POINTER(MotionStruct), POINTER(MovedStruct), POINTER(c_double)],
+    ),
+    "move_backward": (
+        None,
+        [
+            c_int32,
+            c_int32,
+            POINTER(MotionStruct),
+            POINTER(MovedStruct),
+            POINTER(StructureStruct),
+            c_void_p,
+            POINTER(MotionGradientStruct),
+        ],
+    ),
     "harmonics_forward": (c_int32, [c_int32, c_int32, *[c_void_p] * 4]),
     "harmonics_backward": (None, [c_int32, c_int32, *[c_void_p] * 7]),
     "triplane_forward": (c_int32, [c_int32, c_int32, c_int64, c_float, *[c_void_p] * 4]),

@@ -155,6 +155,21 @@ def _tile(
     return torch.cat([image, detached, 1 - final[None]]).reshape(-1, *size)
 
 
+def move(
+    structure: tuple[Tensor, Tensor, Tensor, Tensor], motion: tuple[Tensor | None, Tensor | None, Tensor | None]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The contract of `core.splat.move`: means, quaternions, scales, opacities and the motion's magnitude."""
+    means, quaternions, scales, opacities = structure
+    added, sizes = [], [means.new_zeros(())]
+    for raw, part in zip((means, quaternions, scales), motion, strict=True):
+        if part is None:
+            added.append(raw)
+            continue
+        added.append(raw + F.pad(part, (0, 0, 0, raw.shape[0] - part.shape[0])))
+        sizes.append(part.abs().sum() / max(1, raw.numel()))
+    return added[0], added[1], F.softplus(added[2]), torch.sigmoid(opacities), torch.stack(sizes).sum()
+
+
 def view_colors(coefficients: Tensor, means: Tensor, camera: Tensor) -> Tensor:
     """The contract of `core.splat.view_colors`, with the camera's position [3]."""
     offset = means - camera

@@ -117,6 +117,36 @@ void rasterise(Random& random, Digest& digest) {
     }
 }
 
+void move(Random& random, Digest& digest) {
+    const int count = random.between(0, 2500), moving = random.between(0, count);
+    const float spread = random.bits() % 4 ? 3.0f : 1e20f;
+    const auto numbers = [&](int width) { return random.many(static_cast<size_t>(width) * count, -spread, spread); };
+    const auto room = [](int rows, int width) { return std::vector<float>(static_cast<size_t>(rows) * width); };
+    const std::vector<float> raw[] = {numbers(3), numbers(4), numbers(3), numbers(1)};
+    const int stride = random.between(4, 12);
+    // The last row ends with the last number that is read.
+    const std::vector<float> motion = random.many(moving ? static_cast<size_t>(moving - 1) * stride + 4 : 0, -1, 1);
+    const auto rows = [&]() { return LikenessRows{random.bits() % 4 ? motion.data() : nullptr, stride}; };
+    const LikenessMotion motions{rows(), rows(), rows()};
+    std::vector<float> moved[] = {room(count, 3), room(count, 4), room(count, 3), room(count, 1), room(count, 3)};
+    const LikenessStructure from{raw[0].data(), raw[1].data(), raw[2].data(), raw[3].data()};
+    const LikenessMoved to{moved[0].data(), moved[1].data(), moved[2].data(), moved[3].data(), moved[4].data()};
+    double sums[3];
+    expect(likeness_move_forward(count, moving, &from, &motions, &to, sums) == LIKENESS_OK, "motion");
+    for (const auto& part : moved) digest.add(part, "moved");
+    digest.add({static_cast<float>(sums[0]), static_cast<float>(sums[1]), static_cast<float>(sums[2])}, "motion's size");
+    const std::vector<float> upstream[] = {random.many(3 * count, -1, 1), random.many(4 * count, -1, 1),
+                                           random.many(3 * count, -1, 1), random.many(count, -1, 1)};
+    const LikenessStructure by{upstream[0].data(), upstream[1].data(), upstream[2].data(), upstream[3].data()};
+    std::vector<float> gradients[] = {room(moving, 3), room(moving, 4), room(moving, 3), room(count, 3), room(count, 1)};
+    const auto wanted = [&](const LikenessRows& part, int i) { return part.at ? gradients[i].data() : nullptr; };
+    const LikenessMotionGradient gradient{wanted(motions.translation, 0), wanted(motions.rotation, 1),
+                                          wanted(motions.scale, 2), gradients[3].data(), gradients[4].data()};
+    const float by_sums[] = {0.1f, 0.2f, 0.3f};
+    likeness_move_backward(count, moving, &motions, &to, &by, by_sums, &gradient);
+    for (const auto& part : gradients) digest.add(part, "motion gradients");
+}
+
 void color_by_view(Random& random, Digest& digest) {
     const int count = random.between(0, 1300), all_bases[] = {1, 4, 9}, bases = all_bases[random.bits() % 3];
     const std::vector<float> means = random.many(3 * count, -2, 2), camera = random.many(3, -1, 1);
@@ -320,6 +350,7 @@ uint64_t round_of_all(uint64_t seed) {
     color_by_view(random, digest);
     encode(random, digest);
     apply_network(random, digest);
+    move(random, digest);
     compare(random, digest);
     convolve(random, digest);
     optimise(random, digest);

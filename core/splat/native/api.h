@@ -67,6 +67,35 @@ LIKENESS_EXPORT int32_t likeness_raster_backward(LikenessRaster*, const Likeness
 /// Seconds of the last calls: project, sort, bin, forward tiles, backward tiles, backward reduce + projection.
 LIKENESS_EXPORT void likeness_raster_times(LikenessRaster*, double* out);
 
+// --- motion -----------------------------------------------------------------------------------------------------------
+struct LikenessRows {
+    const float* at;  // null: nothing is added
+    int64_t stride;   // floats from one row to the next
+};
+struct LikenessMotion {
+    LikenessRows translation, rotation, scale;  // [moving, 3], [moving, 4], [moving, 3]
+};
+struct LikenessStructure {
+    const float *means, *quaternions, *scales, *opacities;  // [count, 3], [count, 4], [count, 3], [count]
+};
+struct LikenessMoved {
+    float *means, *quaternions, *scales, *opacities;  // as above
+    float* slopes;                                    // [count, 3] of the scales by what softplus was given
+};
+struct LikenessMotionGradient {
+    float *translation, *rotation, *scale;  // as the motion, without strides; null where none is wanted
+    float *raw_scales, *raw_opacities;      // [count, 3], [count]
+};
+/// The first `moving` Gaussians get the motion added; then softplus over all scales and the sigmoid over all opacities.
+/// absolute_sums [3]: of the motion's translation, rotation and scale.
+LIKENESS_EXPORT int32_t likeness_move_forward(int32_t count, int32_t moving, const LikenessStructure* raw,
+                                              const LikenessMotion*, const LikenessMoved*, double* absolute_sums);
+/// upstream: by what the forward call left in `moved`; by_sums [3]: by the absolute sums. The raw means and quaternions
+/// have the gradients of the moved ones.
+LIKENESS_EXPORT void likeness_move_backward(int32_t count, int32_t moving, const LikenessMotion*, const LikenessMoved*,
+                                            const LikenessStructure* upstream, const float* by_sums,
+                                            const LikenessMotionGradient*);
+
 // --- spherical harmonics ----------------------------------------------------------------------------------------------
 /// means [count, 3], camera [3] (its position), coefficients [count, bases, 3] with bases 1, 4 or 9 (degree 0, 1, 2)
 /// -> colors [count, 3]: max(0, 0.5 + sum over bases).

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.splat import AdamTensor, adam_step, encode_triplane, library, mlp, rasterize, ssim
+from core.splat import AdamTensor, adam_step, encode_triplane, library, mlp, move, rasterize, ssim
 from core.splat.benchmark import made_up_lpips
 from core.splat.scene import benchmark_scene
 
@@ -26,10 +26,18 @@ def one_step() -> list[Tensor]:
     table = torch.randn(3, 4, 700, generator=generator).requires_grad_()
     weights = [torch.randn(32, 12, generator=generator), torch.randn(7, 32, generator=generator)]
     weights = [w.requires_grad_() for w in weights]
+    raw = [
+        torch.randn(size, generator=generator).requires_grad_() for size in ((2500, 3), (2500, 4), (2500, 3), (2500,))
+    ]
+    motion = torch.randn(1900, 10, generator=generator).requires_grad_()
+    shape = move(*raw, motion[:, :3], motion[:, 3:7], motion[:, 7:])
     features = encode_triplane(points, table, torch.tensor([5, 9, 15, 25], dtype=torch.int32), 0.5)
     output = mlp(features, weights)
     (drawn.image.square().mean() + similarity + drawn.alpha.mean() + output.square().mean()).backward()
-    gradients = [leaf.grad for leaf in (*leaves, points, table, *weights)]
+    (
+        shape.means.sum() + shape.quaternions.sum() + shape.scales.sum() + shape.opacities.sum() + shape.magnitude
+    ).backward()
+    gradients = [leaf.grad for leaf in (*leaves, points, table, *weights, *raw, motion)]
     assert drawn.screen.gradient is not None
     moved = table.detach().clone()
     moments = torch.zeros_like(moved), torch.zeros_like(moved)
@@ -39,6 +47,8 @@ def one_step() -> list[Tensor]:
         drawn.alpha,
         similarity,
         output,
+        shape.scales,
+        shape.magnitude,
         drawn.screen.gradient,
         moved,
         *(g for g in gradients if g is not None),
@@ -65,7 +75,7 @@ def test_a_perceptual_distance_gives_the_same_bits_on_any_number_of_threads(isa:
 
 
 def assert_equal_bits(first: list[Tensor], second: list[Tensor]) -> None:
-    assert len(first) == len(second) == 15
+    assert len(first) == len(second) == 22
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a, b)
 
