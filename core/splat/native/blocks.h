@@ -99,8 +99,7 @@ private:
         uint32_t* lists = list_memory_.resize(capacity_ * BLOCKS_PER_TILE);
         uint32_t* ends[BLOCKS_PER_TILE];
         for (int b = 0; b < BLOCKS_PER_TILE; b++) ends[b] = lists + static_cast<size_t>(b) * capacity_;
-        for (int i = 0; i < n; i++)
-            for (uint32_t m = masks[i]; m; m &= m - 1) *ends[__builtin_ctz(m)]++ = static_cast<uint32_t>(i);
+        distribute<BLOCKS_PER_TILE>(masks, n, ends);
         for (int b = 0; b < BLOCKS_PER_TILE; b++) {
             block_count[b] = static_cast<int>(ends[b] - (lists + static_cast<size_t>(b) * capacity_));
             std::fill_n(ends[b], IN_STEP, static_cast<uint32_t>(n));

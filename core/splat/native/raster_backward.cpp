@@ -118,7 +118,7 @@ inline void step_back(const LocalSplat<C>* splats, const uint32_t* list, const B
     }
     exp2_masked(raw);
     for (int k = 0; k < K; k++) raw[k] = zero_unless(seen[k], raw[k]);
-    for (int k = 0; k < K; k++) inverse[k] = one / (one - min(raw[k], Fv::all(ALPHA_MAX)));
+    for (int k = 0; k < K; k++) inverse[k] = reciprocal(one - min(raw[k], Fv::all(ALPHA_MAX)));
     for (int k = 0; k < K; k++) {
         const uint32_t index = list[-1 - k];
         const float* color = splats[index].color;

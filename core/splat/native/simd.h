@@ -81,6 +81,7 @@ inline F8 operator*(F8 a, F8 b) { return {_mm256_mul_ps(a.v, b.v)}; }
 inline F8 operator/(F8 a, F8 b) { return {_mm256_div_ps(a.v, b.v)}; }
 inline F8 fma(F8 a, F8 b, F8 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 inline F8 fnma(F8 a, F8 b, F8 c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
+inline F8 reciprocal(F8 x) { return {_mm256_div_ps(_mm256_set1_ps(1.0f), x.v)}; }
 inline F8 min(F8 a, F8 b) { return {_mm256_min_ps(a.v, b.v)}; }
 inline F8 max(F8 a, F8 b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline F8 sqrt(F8 a) { return {_mm256_sqrt_ps(a.v)}; }
@@ -209,6 +210,7 @@ inline F8 operator*(F8 a, F8 b) { return {a.v * b.v}; }
 inline F8 operator/(F8 a, F8 b) { return {a.v / b.v}; }
 inline F8 fma(F8 a, F8 b, F8 c) { return {a.v * b.v + c.v}; }
 inline F8 fnma(F8 a, F8 b, F8 c) { return {c.v - a.v * b.v}; }
+inline F8 reciprocal(F8 x) { return F8::all(1.0f) / x; }
 inline F8 min(F8 a, F8 b) { return {a.v < b.v ? a.v : b.v}; }
 inline F8 max(F8 a, F8 b) { return {a.v > b.v ? a.v : b.v}; }
 inline F8 sqrt(F8 a) {
@@ -314,6 +316,12 @@ inline F16 operator*(F16 a, F16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline F16 operator/(F16 a, F16 b) { return {_mm512_div_ps(a.v, b.v)}; }
 inline F16 fma(F16 a, F16 b, F16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 inline F16 fnma(F16 a, F16 b, F16 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
+/// 1 / x to two units of the last place, for x in 1e-30..1e30: an estimate and one step of Newton's. A division of this
+/// width keeps its unit for as long as sixteen multiplications.
+inline F16 reciprocal(F16 x) {
+    const F16 estimate{_mm512_rcp14_ps(x.v)};
+    return estimate * fnma(x, estimate, F16::all(2.0f));
+}
 inline F16 min(F16 a, F16 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline F16 max(F16 a, F16 b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline M16 ge(F16 a, F16 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ)}; }
@@ -366,6 +374,22 @@ inline void transpose(F16* a) {
 }
 using Fv = F16;
 using Iv = I16;
+
+/// Entry i of `masks` goes to the end of list b for every bit b < BITS of it. Up to 16 entries beyond each list's end are
+/// written too, and `masks` is read to a multiple of 16.
+template <int BITS>
+inline void distribute(const uint32_t* masks, int count, uint32_t** ends) {
+    __m512i entries = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (int i = 0; i < count; i += 16) {
+        const __m512i bits = _mm512_loadu_si512(masks + i);
+        written_out<BITS>([&](auto b) {
+            const __mmask16 here = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(1 << b));
+            _mm512_storeu_si512(ends[b], _mm512_maskz_compress_epi32(here, entries));
+            ends[b] += __builtin_popcount(here);
+        });
+        entries = _mm512_add_epi32(entries, _mm512_set1_epi32(16));
+    }
+}
 #else
 #if defined(__AVX2__) && defined(__FMA__)
 #define LIKENESS_ISA_NAME "avx2"
@@ -376,6 +400,12 @@ using Iv = I16;
 #endif
 using Fv = F8;
 using Iv = I8;
+
+template <int BITS>
+inline void distribute(const uint32_t* masks, int count, uint32_t** ends) {
+    for (int i = 0; i < count; i++)
+        for (uint32_t m = masks[i]; m; m &= m - 1) *ends[__builtin_ctz(m)]++ = static_cast<uint32_t>(i);
+}
 #endif
 using Mv = Fv::Mask;
 

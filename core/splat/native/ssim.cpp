@@ -162,7 +162,7 @@ LIKENESS_EXPORT double likeness_photometric(int32_t channels, int32_t height, in
                 }
             },
             [&](int y, const float* const* m) {
-                const Fv two = Fv::all(2.0f), one = Fv::all(1.0f), c1 = Fv::all(C1), c2 = Fv::all(C2);
+                const Fv two = Fv::all(2.0f), c1 = Fv::all(C1), c2 = Fv::all(C2);
                 float* d = d_maps ? d_maps + static_cast<int64_t>(y) * stride + part.left : nullptr;
                 Fv row_sum = Fv::all(0.0f);
                 const int columns = part.right - part.left;
@@ -173,7 +173,7 @@ LIKENESS_EXPORT double likeness_photometric(int32_t channels, int32_t height, in
                     const Fv mm = m1 * m2, squares = fma(m1, m1, m2 * m2);
                     const Fv n1 = fma(two, mm, c1), n2 = fma(two, Fv::load(m[3] + x) - mm, c2);
                     const Fv e1 = squares + c1, e2 = Fv::load(m[2] + x) - squares + c2;
-                    const Fv ratio = one / (e1 * e2), r1 = e2 * ratio, r2 = e1 * ratio;  // one division is dear enough
+                    const Fv ratio = reciprocal(e1 * e2), r1 = e2 * ratio, r2 = e1 * ratio;
                     const Fv value = n1 * n2 * ratio;
                     if (x + Fv::lanes <= columns) {
                         row_sum = row_sum + value;

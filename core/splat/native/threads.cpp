@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -52,8 +53,8 @@ thread_local bool inside = false;  // this thread is running a piece
 
 class Pool {
 public:
-    explicit Pool(int threads) {
-        for (int i = 1; i < threads; i++) workers_.emplace_back([this] { work(); });
+    explicit Pool(int threads) : ranges_(new Range[static_cast<size_t>(threads)]) {
+        for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
     }
 
     ~Pool() {
@@ -69,15 +70,19 @@ public:
     int size() const { return static_cast<int>(workers_.size()) + 1; }
 
     void run(int64_t count, int64_t piece, Piece body, void* state) {
-        count_ = count, piece_ = piece, body_ = body, state_ = state;
-        next_.store(0);
+        piece_ = piece, body_ = body, state_ = state;
+        const int64_t pieces = (count + piece - 1) / piece;
+        for (int i = 0; i < size(); i++) {
+            ranges_[i].next.store(pieces * i / size() * piece);
+            ranges_[i].end = std::min(count, pieces * (i + 1) / size() * piece);
+        }
         open_.store(true);
         {
             std::lock_guard<std::mutex> lock(mutex_);
             generation_.fetch_add(1);
         }
         wake_.notify_all();
-        take_pieces();
+        take_pieces(0);
         // A worker that has not woken up by now is not waited for: on a busy machine that may be long.
         open_.store(false);
         for (int i = 0; i < SPINS && active_.load(); i++) relax();
@@ -88,15 +93,26 @@ public:
     }
 
 private:
-    void take_pieces() {
-        for (;;) {
-            const int64_t begin = next_.fetch_add(piece_);
-            if (begin >= count_) return;
-            body_(state_, begin, std::min(count_, begin + piece_));
+    /// What is left of one thread's share.
+    struct alignas(64) Range {
+        std::atomic<int64_t> next{0};
+        int64_t end = 0;
+    };
+
+    /// First the thread's own share, which is the same part of the range in every call: what it left in its core's cache
+    /// last time is likely to be there. Then what the others have not begun.
+    void take_pieces(int self) {
+        for (int i = 0; i < size(); i++) {
+            Range& range = ranges_[(self + i) % size()];
+            for (;;) {
+                const int64_t begin = range.next.fetch_add(piece_);
+                if (begin >= range.end) break;
+                body_(state_, begin, std::min(range.end, begin + piece_));
+            }
         }
     }
 
-    void work() {
+    void work(int self) {
         inside = true;
         uint64_t seen = 0;
         for (;;) {
@@ -109,7 +125,7 @@ private:
             if (stopping_.load()) return;
             // The caller closes the job and then reads active_; we raise active_ and then read open_: one sees the other.
             active_.fetch_add(1);
-            if (open_.load()) take_pieces();
+            if (open_.load()) take_pieces(self);
             if (active_.fetch_sub(1) == 1) {
                 std::lock_guard<std::mutex> lock(mutex_);
                 done_.notify_one();
@@ -117,14 +133,14 @@ private:
         }
     }
 
+    std::unique_ptr<Range[]> ranges_;  // one for each thread
     std::vector<std::thread> workers_;
     std::mutex mutex_;
     std::condition_variable wake_, done_;
     std::atomic<uint64_t> generation_{0};
-    std::atomic<int64_t> next_{0};
     std::atomic<int> active_{0};
     std::atomic<bool> open_{false}, stopping_{false};
-    int64_t count_ = 0, piece_ = 1;
+    int64_t piece_ = 1;
     Piece body_ = nullptr;
     void* state_ = nullptr;
 };
