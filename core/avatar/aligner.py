@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from core.avatar.encoding import FEATURES, Triplane, weight
-from core.splat import mlp
+from core.splat import mlp_split
 
 METRES = 1e-2
 GAIN_RANGE = 0.25
@@ -26,5 +26,5 @@ class MotionAligner(nn.Module):
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Offset and gain; identity at the start because the grid's features start within 1e-4 of zero."""
-        out = mlp(self.grid(points), list(self.layers))
-        return METRES * out[:, :3], 1 + GAIN_RANGE * torch.tanh(out[:, 3:] / 5)
+        offset, gain = mlp_split(self.grid(points), list(self.layers), (3, 3))
+        return METRES * offset, 1 + GAIN_RANGE * torch.tanh(gain / 5)

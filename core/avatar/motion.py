@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from core.avatar.aligner import MotionAligner
 from core.avatar.encoding import FEATURES, SPEECH_CODE, SpeechEncoder, Triplane, weight
 from core.avatar.lids import empty_lids, lid_displacement
-from core.splat import mlp
+from core.splat import mlp, mlp_split
 
 EXPRESSION = 6
 HOOK = 3
+OUTPUTS = (3, 4, 3)
+"""Widths of what a face field answers: translation, rotation, scale."""
 METRES = 1e-2
 """Scale of predicted translations."""
 
@@ -115,11 +117,12 @@ class FaceField(nn.Module):
         """
         first, *rest = self.layers
         codes = torch.cat([speech.new_ones(FEATURES), speech, expression])
-        out = mlp([features.grid, features.speech_gate, features.expression_gate], [first * codes, *rest])
-        return Motion(translations(out, features, expression[None]), out[:, 3:7], out[:, 7:10])
+        inputs = [features.grid, features.speech_gate, features.expression_gate]
+        along, turned, grown = mlp_split(inputs, [first * codes, *rest], OUTPUTS)
+        return Motion(translations(along, features, expression[None]), turned, grown)
 
-    def outputs(self, features: FaceFeatures, speech: Tensor, expression: Tensor) -> Tensor:
-        """The network's raw answers [B * N, 10] for codes [B, 32] and [B, 6], frame by frame."""
+    def outputs(self, features: FaceFeatures, speech: Tensor, expression: Tensor) -> tuple[Tensor, ...]:
+        """The network's raw answers [B * N, 3], [B * N, 4], [B * N, 3] for codes [B, 32] and [B, 6], frame by frame."""
         batch, count = speech.shape[0], features.grid.shape[0]
         inputs = torch.cat(
             [
@@ -129,28 +132,28 @@ class FaceField(nn.Module):
             ],
             dim=2,
         )
-        return mlp(inputs.view(batch * count, inputs.shape[2]), list(self.layers))
+        return mlp_split(inputs.view(batch * count, inputs.shape[2]), list(self.layers), OUTPUTS)
 
     def translated(self, features: FaceFeatures, windows: Tensor, expression: Tensor) -> Tensor:
         """Metres [B * N, 3] that the N points of `features` move in frames of [B, 8, 16, 64] and [B, 6]."""
         speech, upper = self.conditions(windows, expression)
-        return translations(self.outputs(features, speech, upper), features, upper)
+        return translations(self.outputs(features, speech, upper)[0], features, upper)
 
     def forward(self, points: Tensor, windows: Tensor, expression: Tensor) -> Motion:
         """Motion of [N, 3] points for one frame's speech windows [8, 16, 64] and expression [6]."""
         return self.move(self.features(points), *self.condition(windows, expression))
 
 
-def translations(outputs: Tensor, features: FaceFeatures, expression: Tensor) -> Tensor:
-    """Metres [B * N, 3] from a face field's raw answers [B * N, 10], with the aligner's gain and the lids' motion.
+def translations(along: Tensor, features: FaceFeatures, expression: Tensor) -> Tensor:
+    """Metres [B * N, 3] from a face field's first answer [B * N, 3], with the aligner's gain and the lids' motion.
 
     Args:
-        outputs: of `FaceField.outputs`.
+        along: of `FaceField.outputs`.
         features: of the N points.
         expression: [B, 6] codes of the frames; blinks are the last.
     """
     gain = None if features.gain is None else features.gain.repeat(len(expression), 1)
-    moved = outputs[:, :3] * (METRES if gain is None else METRES * gain)
+    moved = along * (METRES if gain is None else METRES * gain)
     if features.lids is not None:
         moved = moved + (expression[:, -1, None, None] * features.lids).view(-1, 3)
     return moved

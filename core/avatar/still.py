@@ -38,7 +38,7 @@ class StillFace:
         """Motion for one frame's speech code [32] and expression [6]; without what a field never answers."""
         codes = torch.cat([speech, self._field.expression_code(expression[None])[0]])
         out = mlp_from(self._constant, self._gates, [self._gated * codes, *self._middle, self._last])
-        moved = translations(out, self._features, codes[None])
+        moved = translations(out[:, :3], self._features, codes[None])
         return Motion(moved, out[:, 3:7], out[:, 7:10]) if self._turns else Motion(moved)
 
 

@@ -15,7 +15,7 @@ from core.splat.harmonics import view_colors
 from core.splat.library import backend_name
 from core.splat.lpips import LpipsNetwork
 from core.splat.movement import Moved, move
-from core.splat.network import mlp, mlp_from
+from core.splat.network import mlp, mlp_from, mlp_split
 from core.splat.rasterization import Rasterization, ScreenStatistics, rasterize
 from core.splat.similarity import photometric_loss, ssim
 
@@ -35,6 +35,7 @@ __all__ = [
     "encode_triplane",
     "mlp",
     "mlp_from",
+    "mlp_split",
     "move",
     "photometric_loss",
     "rasterize",

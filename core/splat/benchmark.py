@@ -21,6 +21,7 @@ from core.splat import (
     encode_triplane,
     library,
     mlp,
+    mlp_split,
     move,
     peer,
     peer_library,
@@ -267,10 +268,10 @@ def bench_step(gaussians: int, resolution: int, repeats: int, clock: Clock = tim
 
     def iteration(backend: str | None) -> None:
         features = encode_triplane(means, table, resolutions, 1.2, backend=backend)
-        aligned = mlp(features, aligner, backend=backend)
-        motion = mlp([features, gates], [field[0] * codes, *field[1:]], backend=backend)
-        translation = motion[:, :3] * (1 + 0.25 * torch.tanh(aligned[:, 3:] / 5)) + aligned[:, :3]
-        turned, grown = motion[:, 3:7], motion[:, 7:10]
+        offset, gain = mlp_split(features, aligner, (3, 3), backend=backend)
+        layers = [field[0] * codes, *field[1:]]
+        along, turned, grown, _ = mlp_split([features, gates], layers, (3, 4, 3, 1), backend=backend)
+        translation = along * (1 + 0.25 * torch.tanh(gain / 5)) + offset
         moved = move(means, quaternions, scales, opacities, translation, turned, grown, backend=backend)
         shape = moved.means, moved.quaternions, moved.scales, moved.opacities
         drawn = rasterize(*shape, colors, scene.world_to_camera, scene.camera, geometry_channels=3)

@@ -47,6 +47,12 @@ class LayerStruct(ctypes.Structure):
     )
 
 
+class ColumnsStruct(ctypes.Structure):
+    """`LikenessColumns` of native/api.h."""
+
+    _fields_ = (("count", c_int32), ("widths", c_void_p), ("at", c_void_p))
+
+
 class RowsStruct(ctypes.Structure):
     """`LikenessRows` of native/api.h."""
 
@@ -125,8 +131,17 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "harmonics_backward": (None, [c_int32, c_int32, *[c_void_p] * 7]),
     "triplane_forward": (c_int32, [c_int32, c_int32, c_int64, c_float, *[c_void_p] * 4]),
     "triplane_backward": (c_int32, [c_int32, c_int32, c_int64, c_float, *[c_void_p] * 6]),
-    "mlp_forward": (c_int32, [c_int32, c_int32, c_void_p, c_void_p, c_int32, *[c_void_p] * 4]),
-    "mlp_backward": (c_int32, [c_int32, c_int32, c_void_p, c_void_p, c_int32, *[c_void_p] * 6]),
+    "mlp_forward": (
+        c_int32,
+        [c_int32, c_int32, c_void_p, POINTER(ColumnsStruct), c_void_p, c_void_p, POINTER(ColumnsStruct)],
+    ),
+    "mlp_backward": (
+        c_int32,
+        [
+            *(c_int32, c_int32, c_void_p, POINTER(ColumnsStruct), c_void_p, c_void_p),
+            *(POINTER(ColumnsStruct), c_void_p, POINTER(ColumnsStruct)),
+        ],
+    ),
     "mlp_infer": (c_int32, [c_int32, c_int32, *[c_void_p] * 5]),
     "convolve_forward": (c_int32, [c_int32, c_int32, c_int32, c_void_p, c_float, *[c_void_p] * 4]),
     "convolve_backward": (c_int32, [c_int32, c_int32, c_int32, c_void_p, c_float, *[c_void_p] * 7]),

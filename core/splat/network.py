@@ -1,4 +1,4 @@
-"""`mlp`: a small bias-free ReLU network, its layers fused, differentiable; `mlp_from`: the same for inference."""
+"""`mlp`, `mlp_split`: a small bias-free ReLU network, its layers fused, differentiable; `mlp_from`: for inference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.splat import reference
 from core.splat.border import check_finite, check_tensor, kernel_dtype, pointer, pointers
-from core.splat.library import Library, check_status, choose
+from core.splat.library import ColumnsStruct, Library, check_status, choose
 
 HIDDEN_WIDTHS = (16, 32, 64)
 MAX_WIDTH = 512
@@ -34,6 +34,31 @@ def mlp(x: Tensor | Sequence[Tensor], weights: Sequence[Tensor], *, backend: str
     Raises:
         TypeError, ValueError: a wrong dtype, shapes that don't chain, or NaN or infinity (which a ReLU would hide).
     """
+    return _apply(x, weights, None, backend)[0]
+
+
+def mlp_split(
+    x: Tensor | Sequence[Tensor], weights: Sequence[Tensor], widths: Sequence[int], *, backend: str | None = None
+) -> tuple[Tensor, ...]:
+    """`mlp` with its answer in several tensors, [N, width] each: no slice's gradient is copied into the whole.
+
+    Args:
+        x: as `mlp`.
+        weights: as `mlp`.
+        widths: of the parts; their sum is O.
+        backend: as `mlp`.
+
+    Raises:
+        TypeError, ValueError: as `mlp`; widths that don't add up to O.
+    """
+    if not widths or min(widths) < 1:
+        raise ValueError(f"widths must be positive numbers, not {list(widths)}")
+    return _apply(x, weights, widths, backend)
+
+
+def _apply(
+    x: Tensor | Sequence[Tensor], weights: Sequence[Tensor], widths: Sequence[int] | None, backend: str | None
+) -> tuple[Tensor, ...]:
     library = choose(backend)
     inputs = [x] if isinstance(x, Tensor) else list(x)
     names = ["x"] if isinstance(x, Tensor) else [f"x[{number}]" for number in range(len(inputs))]
@@ -44,12 +69,16 @@ def mlp(x: Tensor | Sequence[Tensor], weights: Sequence[Tensor], *, backend: str
         check_tensor(name, part, (inputs[0].shape[0] if part is not inputs[0] else None, None), dtype)
     width = sum(part.shape[1] for part in inputs)
     _check_chain(width, weights, dtype)
+    answers = weights[-1].shape[0]
+    split = [answers] if widths is None else list(widths)
+    if sum(split) != answers:
+        raise ValueError(f"widths {split} must add up to {answers}")
     numbers = zip(names, inputs, strict=True)
     check_finite("mlp", **dict(numbers), **{f"weights[{number}]": weight for number, weight in enumerate(weights)})
     if library is None or not _fusable(width, weights):
-        return reference.mlp(inputs, weights)
-    output: Tensor = _NativeMlp.apply(library, len(inputs), *inputs, *weights)  # type: ignore[no-untyped-call]
-    return output
+        return torch.split(reference.mlp(inputs, weights), split, dim=1)
+    outputs: tuple[Tensor, ...] = _NativeMlp.apply(library, len(inputs), split, *inputs, *weights)  # type: ignore[no-untyped-call]
+    return outputs
 
 
 @torch.no_grad()
@@ -106,43 +135,59 @@ def _fusable(inputs: int, weights: Sequence[Tensor]) -> bool:
 
 class _NativeMlp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, library: Library, parts: int, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, library: Library, parts: int, split: list[int], *tensors: Tensor) -> tuple[Tensor, ...]:
         kept = [tensor.detach().contiguous() for tensor in tensors]
         inputs, layers = kept[:parts], kept[parts:]
         rows = inputs[0].shape[0]
         hidden = [torch.empty(rows, layer.shape[0]) for layer in layers[:-1]]
-        output = torch.empty(rows, layers[-1].shape[0])
-        shape = _shape(inputs, layers)
-        status = library.call("mlp_forward", rows, *shape, pointers(layers), pointers(hidden), pointer(output))
+        outputs = [torch.empty(rows, width) for width in split]
+        status = library.call(
+            "mlp_forward",
+            *_shape(inputs, layers),
+            _columns(inputs),
+            pointers(layers),
+            pointers(hidden),
+            _columns(outputs),
+        )
         check_status(status, "mlp")
         ctx.save_for_backward(*kept, *hidden)
-        ctx.library, ctx.parts, ctx.layers = library, parts, len(layers)
-        return output
+        ctx.library, ctx.parts, ctx.layers, ctx.split = library, parts, len(layers), split
+        ctx.set_materialize_grads(False)
+        return tuple(outputs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         kept = ctx.saved_tensors[: ctx.parts + ctx.layers]
         inputs, layers, hidden = kept[: ctx.parts], kept[ctx.parts :], ctx.saved_tensors[len(kept) :]
-        gradient = gradient.contiguous()
-        wanted = ctx.needs_input_grad[2:]
+        given = [None if gradient is None else gradient.contiguous() for gradient in upstream]
+        wanted = ctx.needs_input_grad[3:]
         gradients = [torch.empty_like(tensor) if needed else None for tensor, needed in zip(kept, wanted, strict=True)]
         status = ctx.library.call(
             "mlp_backward",
-            inputs[0].shape[0],
             *_shape(inputs, layers),
+            _columns(inputs),
             pointers(layers),
             pointers(hidden),
-            pointer(gradient),
+            _columns(given, ctx.split),
             pointers(gradients[ctx.parts :]),
-            pointers(gradients[: ctx.parts]),
+            _columns(gradients[: ctx.parts], [part.shape[1] for part in inputs]),
         )
         check_status(status, "mlp")
-        return (None, None, *gradients)
+        return (None, None, None, *gradients)
 
 
 def _shape(inputs: Sequence[Tensor], layers: Sequence[Tensor]) -> tuple[object, ...]:
-    """The inputs' number, widths and addresses and the layers' number and widths, as the kernels take them."""
-    parts = (ctypes.c_int32 * len(inputs))(*(part.shape[1] for part in inputs))
-    widths = (ctypes.c_int32 * (len(layers) + 1))(sum(parts), *(layer.shape[0] for layer in layers))
-    return len(inputs), parts, pointers(inputs), len(layers), widths
+    """The numbers of rows and of layers, and the widths from the inputs to the answers."""
+    widths = (layers[0].shape[1], *(layer.shape[0] for layer in layers))
+    return inputs[0].shape[0], len(layers), (ctypes.c_int32 * len(widths))(*widths)
+
+
+def _columns(parts: Sequence[Tensor | None], widths: Sequence[int] | None = None) -> ColumnsStruct:
+    """Tensors side by side for the kernels; `widths` where some may be missing."""
+    if widths is None:
+        widths = [0 if part is None else part.shape[1] for part in parts]
+    numbers, addresses = (ctypes.c_int32 * len(widths))(*widths), pointers(parts)
+    struct = ColumnsStruct(len(parts), ctypes.addressof(numbers), ctypes.addressof(addresses))
+    struct.kept = numbers, addresses  # as long as the struct lives
+    return struct

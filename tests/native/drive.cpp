@@ -179,46 +179,67 @@ void encode(Random& random, Digest& digest) {
     digest.add(features, "features"), digest.add(d_table, "table"), digest.add(d_points, "points");
 }
 
+/// A matrix in up to three arrays, of exactly the size that api.h promises; `gaps`: some are missing.
+struct Split {
+    std::vector<int32_t> widths;
+    std::vector<std::vector<float>> parts;
+    std::vector<float*> at;
+
+    Split(Random& random, int rows, bool filled) : widths(static_cast<size_t>(random.between(1, 3))) {
+        for (int32_t& width : widths) width = random.between(1, 50);
+        fill(random, rows, filled);
+    }
+    Split(Random& random, int rows, const Split& like, bool filled, bool gaps) : widths(like.widths) {
+        fill(random, rows, filled);
+        for (float*& part : at)
+            if (gaps && random.bits() % 4 == 0) part = nullptr;
+    }
+    int width() const { return std::accumulate(widths.begin(), widths.end(), 0); }
+    LikenessColumns columns() const { return {static_cast<int32_t>(widths.size()), widths.data(), at.data()}; }
+
+private:
+    void fill(Random& random, int rows, bool filled) {
+        for (const int32_t width : widths) {
+            const size_t size = static_cast<size_t>(rows) * width;
+            parts.push_back(filled ? random.many(size, -1, 1) : std::vector<float>(size));
+        }
+        for (auto& part : parts) at.push_back(part.data());
+    }
+};
+
 void apply_network(Random& random, Digest& digest) {
     const int hidden_widths[] = {16, 32, 64}, layers = random.between(2, 3), count = random.between(0, 600);
-    std::vector<int32_t> part_widths(random.between(1, 3));
-    for (int32_t& width : part_widths) width = random.between(1, 60);
-    const int parts = static_cast<int>(part_widths.size());
-    std::vector<int32_t> widths{std::accumulate(part_widths.begin(), part_widths.end(), 0)};
+    const Split inputs(random, count, true), outputs(random, count, false);
+    const Split d_outputs(random, count, outputs, true, true), d_inputs(random, count, inputs, false, true);
+    std::vector<int32_t> widths{inputs.width()};
     for (int i = 1; i < layers; i++) widths.push_back(hidden_widths[random.bits() % 3]);
-    widths.push_back(random.between(1, 130));
-    std::vector<std::vector<float>> inputs, d_inputs, weights, hidden, d_weights;
-    std::vector<const float*> input_pointers, weight_pointers, hidden_read;
-    std::vector<float*> hidden_pointers, d_weight_pointers, d_input_pointers;
-    for (const int32_t width : part_widths) {
-        inputs.push_back(random.many(static_cast<size_t>(count) * width, -1, 1));
-        d_inputs.emplace_back(inputs.back().size());
-    }
-    for (auto& part : inputs) input_pointers.push_back(part.data());
-    for (auto& part : d_inputs) d_input_pointers.push_back(random.bits() % 4 ? part.data() : nullptr);
+    widths.push_back(outputs.width());
+    std::vector<std::vector<float>> weights, hidden, d_weights;
+    std::vector<const float*> weight_pointers, hidden_read;
+    std::vector<float*> hidden_pointers, d_weight_pointers;
     for (int i = 0; i < layers; i++) {
         weights.push_back(random.many(static_cast<size_t>(widths[i]) * widths[i + 1], -1, 1));
         d_weights.emplace_back(weights[i].size());
         if (i + 1 < layers) hidden.emplace_back(static_cast<size_t>(count) * widths[i + 1]);
     }
     for (auto& w : weights) weight_pointers.push_back(w.data());
-    for (auto& w : d_weights) d_weight_pointers.push_back(w.data());
+    for (auto& w : d_weights) d_weight_pointers.push_back(random.bits() % 4 ? w.data() : nullptr);
     for (auto& h : hidden) hidden_pointers.push_back(h.data()), hidden_read.push_back(h.data());
-    std::vector<float> output(static_cast<size_t>(count) * widths[layers]);
-    const std::vector<float> upstream = random.many(output.size(), -1, 1);
-    expect(likeness_mlp_forward(count, parts, part_widths.data(), input_pointers.data(), layers, widths.data(),
-                                weight_pointers.data(), hidden_pointers.data(), output.data()) == LIKENESS_OK, "network");
-    expect(likeness_mlp_backward(count, parts, part_widths.data(), input_pointers.data(), layers, widths.data(),
-                                 weight_pointers.data(), hidden_read.data(), upstream.data(), d_weight_pointers.data(),
-                                 d_input_pointers.data()) == LIKENESS_OK, "network gradients");
-    digest.add(output, "network");
-    for (const auto& part : d_inputs) digest.add(part, "network input");
+    const LikenessColumns in = inputs.columns(), out = outputs.columns(), d_out = d_outputs.columns();
+    const LikenessColumns d_in = d_inputs.columns();
+    expect(likeness_mlp_forward(count, layers, widths.data(), &in, weight_pointers.data(), hidden_pointers.data(), &out) ==
+               LIKENESS_OK, "network");
+    expect(likeness_mlp_backward(count, layers, widths.data(), &in, weight_pointers.data(), hidden_read.data(), &d_out,
+                                 d_weight_pointers.data(), &d_in) == LIKENESS_OK, "network gradients");
+    for (const auto& part : outputs.parts) digest.add(part, "network");
+    for (const auto& part : d_inputs.parts) digest.add(part, "network input");
+    for (const auto& w : d_weights) digest.add(w, "network weights");
     const std::vector<float> input = random.many(static_cast<size_t>(count) * widths[0], -1, 1);
     const std::vector<float> added = random.many(static_cast<size_t>(count) * widths[1], -1, 1);
+    std::vector<float> output(static_cast<size_t>(count) * widths[layers]);
     expect(likeness_mlp_infer(count, layers, widths.data(), input.data(), added.data(), weight_pointers.data(),
                               output.data()) == LIKENESS_OK, "network without gradients");
     digest.add(output, "network without gradients");
-    for (const auto& w : d_weights) digest.add(w, "network weights");
 }
 
 void convolve(Random& random, Digest& digest) {

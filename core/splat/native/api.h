@@ -120,22 +120,26 @@ LIKENESS_EXPORT int32_t likeness_triplane_backward(int32_t count, int32_t levels
                                                    float* points_gradient);
 
 // --- bias-free ReLU network ------------------------------------------------------------------------------------------
-/// The input lies in `parts` arrays [count, part_widths[part]] side by side. widths [layers + 1]: all input, hidden...,
-/// output. weights: `layers` pointers to [out, in]. hidden: `layers - 1` pointers to [count, hidden width], written for the
-/// backward pass. output [count, out].
-LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t parts, const int32_t* part_widths,
-                                             const float* const* inputs, int32_t layers, const int32_t* widths,
-                                             const float* const* weights, float* const* hidden, float* output);
+/// A matrix whose columns lie side by side in several arrays.
+struct LikenessColumns {
+    int32_t count;
+    const int32_t* widths;  // [count]
+    float* const* at;       // [count] pointers to [rows, width]; read only where they are an input
+};
+/// widths [layers + 1]: input, hidden..., output. weights: `layers` pointers to [out, in]. hidden: `layers - 1` pointers to
+/// [count, hidden width], written for the backward pass.
+LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t layers, const int32_t* widths,
+                                             const LikenessColumns* inputs, const float* const* weights,
+                                             float* const* hidden, const LikenessColumns* outputs);
 /// The same of one array, without anything kept for a backward pass; `added` [count, widths[1]] is added before the first ReLU.
 LIKENESS_EXPORT int32_t likeness_mlp_infer(int32_t count, int32_t layers, const int32_t* widths, const float* input,
                                            const float* added, const float* const* weights, float* output);
-/// weight_gradients: `layers` pointers to [out, in], null where a layer is frozen; input_gradients: `parts` pointers to
-/// [count, part_widths[part]], null where none is wanted. All are overwritten.
-LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t parts, const int32_t* part_widths,
-                                              const float* const* inputs, int32_t layers, const int32_t* widths,
-                                              const float* const* weights, const float* const* hidden,
-                                              const float* output_gradient, float* const* weight_gradients,
-                                              float* const* input_gradients);
+/// output_gradients: null where one is zero. weight_gradients: `layers` pointers to [out, in], null where a layer is frozen;
+/// input_gradients: null where none is wanted. Both are overwritten.
+LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, const int32_t* widths,
+                                              const LikenessColumns* inputs, const float* const* weights,
+                                              const float* const* hidden, const LikenessColumns* output_gradients,
+                                              float* const* weight_gradients, const LikenessColumns* input_gradients);
 
 // --- convolutions along time -----------------------------------------------------------------------------------------
 /// input [items, steps, inputs]; shapes [layers, 4]: inputs, outputs, odd side, stride. Padded by side / 2 zeros, a layer

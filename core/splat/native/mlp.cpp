@@ -2,7 +2,6 @@
 // Weight gradients are summed in a fixed number of parts, in order: the same bits at any thread count.
 #include <algorithm>
 #include <new>
-#include <numeric>
 
 #include "api.h"
 #include "matrix.h"
@@ -26,21 +25,35 @@ void copy(const float* from, int count, float* to) {
     if (i < count) Fv::load(from + i, count - i).store(to + i, count - i);
 }
 
-/// A network's inputs, which lie side by side in several arrays [count, widths[part]].
-struct Inputs {
-    int parts;
-    const int32_t* widths;
-    const float* const* at;
+/// A matrix whose columns lie side by side in several arrays [count, widths[part]]; null: zeros, or wanted by nobody.
+struct Columns {
+    LikenessColumns parts;
 
-    int width() const { return std::accumulate(widths, widths + parts, 0); }
-    /// Rows from `begin` on as one matrix: where they lie, or put together in `scratch` [rows, padded(width())].
-    Rows rows(int64_t begin, int count, float* scratch) const {
-        if (parts == 1) return {const_cast<float*>(at[0]) + begin * widths[0], widths[0]};
-        const int stride = padded(width());
-        for (int part = 0, column = 0; part < parts; column += widths[part++])
-            for (int r = 0; r < count; r++)
-                copy(at[part] + (begin + r) * widths[part], widths[part], scratch + r * stride + column);
-        return {scratch, stride};
+    bool whole() const { return parts.count == 1; }
+    bool any() const {
+        return std::any_of(parts.at, parts.at + parts.count, [](const float* part) { return part; });
+    }
+    /// Calls body(part, its first column) for each.
+    template <class Body>
+    void each(Body&& body) const {
+        for (int part = 0, column = 0; part < parts.count; column += parts.widths[part++]) body(part, column);
+    }
+    float* row(int part, int64_t r) const { return parts.at[part] + r * parts.widths[part]; }
+    /// Rows from `begin` on, put together in `to`, `stride` floats apart.
+    void gather(int64_t begin, int rows, float* to, int stride) const {
+        each([&](int part, int column) {
+            for (int r = 0; r < rows; r++)
+                if (parts.at[part])
+                    copy(row(part, begin + r), parts.widths[part], to + r * stride + column);
+                else
+                    std::fill_n(to + r * stride + column, parts.widths[part], 0.0f);
+        });
+    }
+    void scatter(const float* from, int stride, int64_t begin, int rows) const {
+        each([&](int part, int column) {
+            for (int r = 0; parts.at[part] && r < rows; r++)
+                copy(from + r * stride + column, parts.widths[part], row(part, begin + r));
+        });
     }
 };
 
@@ -57,11 +70,12 @@ void through_relu(int rows, int width, const float* h, int m, float* g) {
 }  // namespace
 }  // namespace likeness
 
-LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t parts, const int32_t* part_widths,
-                                             const float* const* parts_of_input, int32_t layers, const int32_t* widths,
-                                             const float* const* weights, float* const* hidden, float* output) try {
+LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t layers, const int32_t* widths,
+                                             const LikenessColumns* inputs, const float* const* weights,
+                                             float* const* hidden, const LikenessColumns* outputs) try {
     using namespace likeness;
-    const Inputs inputs{parts, part_widths, parts_of_input};
+    const Columns in{*inputs}, out{*outputs};
+    const int stride_in = padded(widths[0]), stride_out = padded(widths[layers]);
     Buffer<float> panels[MAX_LAYERS];
     for (int l = 0; l < layers; l++)
         pack(weights[l], widths[l], widths[l + 1], true,
@@ -69,13 +83,21 @@ LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t parts, const
     parallel_for(count, BLOCK, [&](int64_t begin, int64_t end) {
         static thread_local Buffer<float> memory;
         const int rows = static_cast<int>(end - begin);
-        Rows x = inputs.rows(begin, rows, memory.resize(static_cast<size_t>(BLOCK) * padded(widths[0])));
+        float* const joined = memory.resize(static_cast<size_t>(BLOCK) * (stride_in + stride_out));
+        float* const answers = joined + static_cast<size_t>(BLOCK) * stride_in;
+        Rows x{joined, stride_in};
+        if (in.whole())
+            x = {in.row(0, begin), widths[0]};
+        else
+            in.gather(begin, rows, joined, stride_in);
         for (int l = 0; l < layers; l++) {
             const bool final = l == layers - 1;
-            float* y = (final ? output : hidden[l]) + begin * widths[l + 1];
-            multiply(rows, widths[l], widths[l + 1], x.at, x.stride, panels[l].get(), !final, y, widths[l + 1]);
-            x = {y, widths[l + 1]};
+            Rows y{final ? answers : hidden[l] + begin * widths[l + 1], final ? stride_out : widths[l + 1]};
+            if (final && out.whole()) y = {out.row(0, begin), widths[l + 1]};
+            multiply(rows, widths[l], widths[l + 1], x.at, x.stride, panels[l].get(), !final, y.at, y.stride);
+            x = y;
         }
+        if (!out.whole()) out.scatter(answers, stride_out, begin, rows);
     });
     return LIKENESS_OK;
 } catch (const std::bad_alloc&) {
@@ -111,14 +133,13 @@ LIKENESS_EXPORT int32_t likeness_mlp_infer(int32_t count, int32_t layers, const 
     return LIKENESS_NO_MEMORY;
 }
 
-LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t parts, const int32_t* part_widths,
-                                              const float* const* parts_of_input, int32_t layers, const int32_t* widths,
-                                              const float* const* weights, const float* const* hidden,
-                                              const float* output_gradient, float* const* weight_gradients,
-                                              float* const* input_gradients) try {
+LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t layers, const int32_t* widths,
+                                              const LikenessColumns* inputs, const float* const* weights,
+                                              const float* const* hidden, const LikenessColumns* output_gradients,
+                                              float* const* weight_gradients,
+                                              const LikenessColumns* input_gradients) try {
     using namespace likeness;
-    const Inputs inputs{parts, part_widths, parts_of_input};
-    const bool inputs_wanted = std::any_of(input_gradients, input_gradients + parts, [](float* p) { return p; });
+    const Columns in{*inputs}, upstream{*output_gradients}, out{*input_gradients};
     Buffer<float> panels[MAX_LAYERS];
     size_t offset[MAX_LAYERS + 1] = {};
     int widest = padded(widths[0]);
@@ -143,29 +164,31 @@ LIKENESS_EXPORT int32_t likeness_mlp_backward(int32_t count, int32_t parts, cons
             const int64_t begin = block * BLOCK;
             const int rows = static_cast<int>(std::min<int64_t>(BLOCK, count - begin));
             const int last = layers - 1, outputs = widths[layers], m_out = padded(outputs);
-            for (int r = 0; r < rows; r++) {
-                copy(output_gradient + (begin + r) * outputs, outputs, g + r * m_out);
-                std::fill_n(g + r * m_out + outputs, m_out - outputs, 0.0f);
-            }
+            upstream.gather(begin, rows, g, m_out);
+            for (int r = 0; r < rows; r++) std::fill_n(g + r * m_out + outputs, m_out - outputs, 0.0f);
             for (int l = last; l >= 0; l--) {
                 const int k = widths[l], m = padded(widths[l + 1]), stride = padded(k);
-                const Rows x = l ? Rows{const_cast<float*>(hidden[l - 1]) + begin * k, k}
-                                 : inputs.rows(begin, rows, joined);
+                Rows x{joined, stride};
+                if (l)
+                    x = {const_cast<float*>(hidden[l - 1]) + begin * k, k};
+                else if (in.whole())
+                    x = {in.row(0, begin), k};
+                else if (weight_gradients[0])
+                    in.gather(begin, rows, joined, stride);
                 if (weight_gradients[l]) accumulate(rows, k, m, x.at, x.stride, g, own + offset[l]);
-                if (!l && !inputs_wanted) break;
-                if (!l && parts == 1) {
-                    multiply(rows, widths[1], k, g, m, panels[0].get(), false, input_gradients[0] + begin * k, k);
+                if (!l && !out.any()) break;
+                if (!l && out.whole()) {
+                    multiply(rows, widths[1], k, g, m, panels[0].get(), false, out.row(0, begin), k);
                     break;
                 }
                 if (stride != k) std::fill_n(next, static_cast<size_t>(rows) * stride, 0.0f);
                 multiply(rows, widths[l + 1], k, g, m, panels[l].get(), false, next, stride);
-                if (l) through_relu(rows, k, x.at, stride, next);
+                if (l)
+                    through_relu(rows, k, x.at, stride, next);
+                else
+                    out.scatter(next, stride, begin, rows);
                 std::swap(g, next);
             }
-            for (int i = 0, column = 0; parts > 1 && i < parts; column += part_widths[i++])
-                for (int r = 0; input_gradients[i] && r < rows; r++)
-                    copy(g + r * padded(widths[0]) + column, part_widths[i],
-                         input_gradients[i] + (begin + r) * part_widths[i]);
         }
     });
     for (int l = 0; l < layers; l++) {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.splat import encode_triplane, mlp, photometric_loss, ssim
+from core.splat import encode_triplane, mlp, mlp_split, photometric_loss, ssim
 from core.splat.benchmark import made_up_lpips
 from core.splat.reference import growth_resolutions
 
@@ -101,6 +101,34 @@ def test_a_network_reads_its_inputs_where_they_lie(isa: str, parts: tuple[int, .
         assert torch.equal(leaf.grad, gradient) if leaf.requires_grad else leaf.grad is None
     for weight, other in zip(own, theirs, strict=True):
         assert torch.equal(weight.grad, other.grad)
+
+
+@pytest.mark.parametrize("used", [(0, 1, 2, 3), (1,), (0, 2), ()])
+def test_a_network_answers_in_parts(isa: str, used: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(6)
+    widths, split = (36, 64, 64, 11), (3, 4, 3, 1)
+    values = [torch.randn(o, i, generator=generator) / i**0.5 for i, o in itertools.pairwise(widths)]
+    values.insert(0, torch.randn(131, 36, generator=generator))
+    own, theirs = ([v.clone().requires_grad_() for v in values] for _ in range(2))
+    parts, whole = mlp_split(own[0], own[1:], split), mlp(theirs[0], theirs[1:])
+    for part, column in zip(parts, whole.split(split, 1), strict=True):
+        assert torch.equal(part, column)
+    loss = sum((parts[n].square().sum() for n in used), start=0 * own[0].sum())
+    loss.backward()
+    sum((whole.split(split, 1)[n].square().sum() for n in used), start=0 * theirs[0].sum()).backward()
+    for mine, other in zip(own, theirs, strict=True):
+        if not used:
+            assert mine.grad is None or not mine.grad.any()
+        else:
+            assert torch.allclose(mine.grad, other.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_parts_of_a_network_must_add_up() -> None:
+    weights = [torch.zeros(16, 8), torch.zeros(5, 16)]
+    assert [p.shape[1] for p in mlp_split(torch.zeros(2, 8), weights, (2, 3), backend="torch")] == [2, 3]
+    for widths in ((2, 2), (5, 0), ()):
+        with pytest.raises(ValueError, match="widths"):
+            mlp_split(torch.zeros(2, 8), weights, widths)
 
 
 @pytest.mark.parametrize("frozen", [(0,), (1,), (0, 1, 2)])
