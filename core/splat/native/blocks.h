@@ -68,6 +68,9 @@ public:
     uint32_t* slots = nullptr;  // the Gaussian's gradient record
     int count = 0;
     int block_count[BLOCKS_PER_TILE];
+    /// The tile's pixels, channels and then alpha, or their gradients. Rows of many planes lie a power of two apart: block by
+    /// block they would push each other out of the cache.
+    alignas(64) float pixels[(C + 1) * TILE * TILE];
     const uint32_t* block_list(int block) const { return list_memory_.get() + static_cast<size_t>(block) * capacity_; }
 
 private:

@@ -5,6 +5,7 @@
 // and dL/dlog(alpha) = alpha dL/dalpha =: S is all that mean, conic and opacity need: they are six moments of S over the
 // pixels of a block. Moments of `lanes` Gaussians are reduced at once, by a transpose, with lanes = Gaussians. Each
 // (tile, Gaussian) has a record of its own, summed in order at the end: no atomics, the same bits at any thread count.
+#include <cstring>
 #include <new>
 
 #include "blocks.h"
@@ -15,15 +16,17 @@ namespace {
 
 constexpr int L = Fv::lanes;
 
-/// A block of one plane; zero outside the picture.
-Fv load_block(const float* plane, int width, int height, int x, int y) {
-    if (x + BLOCK_WIDTH <= width && y + BLOCK_HEIGHT <= height)
-        return Fv::rows(plane + static_cast<int64_t>(y) * width + x, width);
-    float lanes[L] = {};
-    for (int i = 0; i < BLOCK_HEIGHT && y + i < height; i++)
-        for (int j = 0; j < BLOCK_WIDTH && x + j < width; j++)
-            lanes[i * BLOCK_WIDTH + j] = plane[static_cast<int64_t>(y + i) * width + x + j];
-    return Fv::load(lanes);
+/// A tile of one plane; zero outside the picture, and everywhere where there is no plane.
+void load_tile(const float* plane, int width, int height, int x, int y, float* tile) {
+    const int columns = std::min(TILE, width - x), rows = plane ? std::min(TILE, height - y) : 0;
+    if (rows < TILE || columns < TILE) std::fill_n(tile, TILE * TILE, 0.0f);
+    const float* from = plane ? plane + static_cast<int64_t>(y) * width + x : nullptr;
+    for (int i = 0; i < rows; i++, from += width, tile += TILE) {
+        if (columns == TILE)
+            std::memcpy(tile, from, sizeof(float) * TILE);
+        else
+            std::copy_n(from, columns, tile);
+    }
 }
 
 /// S and blending weight of up to `lanes` Gaussians at the pixels of one block, waiting to be reduced.
@@ -155,9 +158,9 @@ void draw_tile_backward(LikenessRaster& raster, const LikenessScene& scene, Tile
     const int width = scene.width, height = scene.height;
     const Fv zero = Fv::all(0.0f);
     const LocalSplat<C>* const splats = scratch.splats;
-    const auto gradient_at = [&](const float* plane, int x, int y) {
-        return plane ? load_block(plane, width, height, x, y) : zero;
-    };
+    for (int k = 0; k <= C; k++)
+        load_tile(k < C ? picture.channels[k] : picture.alpha, width, height, tile_x, tile_y,
+                  scratch.pixels + k * TILE * TILE);
     for (int block = 0; block < BLOCKS_PER_TILE; block++) {
         const int x = tile_x + BlockPixels::left(block), y = tile_y + BlockPixels::top(block);
         if (!scratch.block_count[block] || x >= width || y >= height) continue;
@@ -171,15 +174,16 @@ void draw_tile_backward(LikenessRaster& raster, const LikenessScene& scene, Tile
         }
         if (!length) continue;
 
+        const float* const here = scratch.pixels + BlockPixels::top(block) * TILE + BlockPixels::left(block);
         alignas(64) float gradient[C][L];
         Fv to_geometry[C], background = zero;
         for (int k = 0; k < C; k++) {
-            const Fv g = gradient_at(picture.channels[k], x, y);
+            const Fv g = Fv::rows(here + k * TILE * TILE, TILE);
             g.store(gradient[k]);
             to_geometry[k] = k < picture.geometry_channels ? g : zero;
             if (scene.background) background = fma(Fv::all(scene.background[k]), to_geometry[k], background);
         }
-        background = background - gradient_at(picture.alpha, x, y);
+        background = background - Fv::rows(here + C * TILE * TILE, TILE);
         const Fv end = Fv::load(&raster.transmittance[at_state]);
         Carried carried{end, end * background};
 

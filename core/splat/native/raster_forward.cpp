@@ -1,5 +1,6 @@
 // Front-to-back blending of every tile, and the C entry points of the rasteriser.
 #include <chrono>
+#include <cstring>
 #include <new>
 
 #include "blocks.h"
@@ -13,29 +14,28 @@ double now() {
 
 namespace {
 
-/// Writes a block of one channel, cutting off what lies outside the picture.
-void store_block(float* plane, int width, int height, int x, int y, Fv values) {
-    if (x + BLOCK_WIDTH <= width && y + BLOCK_HEIGHT <= height) {
-        values.store_rows(plane + static_cast<int64_t>(y) * width + x, width);
-        return;
+/// Writes a tile of one channel, cutting off what lies outside the picture.
+void store_tile(const float* tile, float* plane, int width, int height, int x, int y) {
+    const int columns = std::min(TILE, width - x), rows = std::min(TILE, height - y);
+    float* to = plane + static_cast<int64_t>(y) * width + x;
+    for (int i = 0; i < rows; i++, to += width, tile += TILE) {
+        if (columns == TILE)
+            std::memcpy(to, tile, sizeof(float) * TILE);
+        else
+            std::copy_n(tile, columns, to);
     }
-    float lanes[Fv::lanes];
-    values.store(lanes);
-    for (int i = 0; i < BLOCK_HEIGHT && y + i < height; i++)
-        for (int j = 0; j < BLOCK_WIDTH && x + j < width; j++)
-            plane[static_cast<int64_t>(y + i) * width + x + j] = lanes[i * BLOCK_WIDTH + j];
 }
 
 /// Alphas of K Gaussians: 0 below 1/255, cut at 0.999.
 template <int K, int C>
 void alphas(const LocalSplat<C>* splats, const uint32_t* list, const BlockPixels& at, Fv (&alpha)[K]) {
     Mv seen[K];
-    for (int k = 0; k < K; k++) {
+    written_out<K>([&](auto k) {
         alpha[k] = log2_alpha(splats[list[k]], at);
         seen[k] = ge(alpha[k], Fv::all(LOG2_ALPHA_THRESHOLD));
-    }
+    });
     exp2_masked(alpha);
-    for (int k = 0; k < K; k++) alpha[k] = min(zero_unless(seen[k], alpha[k]), Fv::all(ALPHA_MAX));
+    written_out<K>([&](auto k) { alpha[k] = min(zero_unless(seen[k], alpha[k]), Fv::all(ALPHA_MAX)); });
 }
 
 /// Blends the list's beginning for as long as no pixel ends: transmittance only falls, so one look after every eight
@@ -45,22 +45,23 @@ int blend_alive(const LocalSplat<C>* splats, const uint32_t* list, int n, const 
                 Fv (&sum)[C]) {
     constexpr int GROUP = 2 * IN_STEP;
     const Fv one = Fv::all(1.0f);
-    for (int i = 0; i < n; i += GROUP) {
-        Fv transmittance = running, colors[C];
-        for (int k = 0; k < C; k++) colors[k] = sum[k];
+    Fv transmittance = running, colors[C];
+    written_out<C>([&](auto k) { colors[k] = sum[k]; });
+    int i = 0;
+    for (; i < n; i += GROUP) {
         for (int j = i; j < std::min(n, i + GROUP); j += IN_STEP) {
             Fv alpha[IN_STEP];
             alphas(splats, list + j, at, alpha);
-            for (int g = 0; g < IN_STEP; g++) {
+            written_out<IN_STEP>([&](auto g) {
                 const float* color = splats[list[j + g]].color;
                 const Fv weight = alpha[g] * transmittance;
                 transmittance = transmittance * (one - alpha[g]);
-                for (int k = 0; k < C; k++) colors[k] = fma(weight, Fv::all(color[k]), colors[k]);
-            }
+                written_out<C>([&](auto k) { colors[k] = fma(weight, Fv::all(color[k]), colors[k]); });
+            });
         }
         if (!every(gt(transmittance, Fv::all(TRANSMITTANCE_THRESHOLD)))) return i;
         running = transmittance;
-        for (int k = 0; k < C; k++) sum[k] = colors[k];
+        written_out<C>([&](auto k) { sum[k] = colors[k]; });
     }
     return n;
 }
@@ -91,6 +92,7 @@ __attribute__((noinline)) void draw_tile(LikenessRaster& raster, const LikenessS
     const int64_t plane = static_cast<int64_t>(width) * height;
     const Fv one = Fv::all(1.0f), zero = Fv::all(0.0f);
     const LocalSplat<C>* const splats = scratch.splats;
+    float* const pixels = scratch.pixels;
     for (int block = 0; block < BLOCKS_PER_TILE; block++) {
         const int x = tile_x + BlockPixels::left(block), y = tile_y + BlockPixels::top(block);
         if (x >= width || y >= height) continue;
@@ -98,7 +100,7 @@ __attribute__((noinline)) void draw_tile(LikenessRaster& raster, const LikenessS
         const uint32_t* list = scratch.block_list(block);
         const int n = scratch.block_count[block];
         Fv running = one, sum[C];
-        for (int k = 0; k < C; k++) sum[k] = zero;
+        written_out<C>([&](auto k) { sum[k] = zero; });
         int i = blend_alive<C>(splats, list, n, at, running, sum);
         Fv final = running;
         Iv last = Iv::all(i);
@@ -112,7 +114,7 @@ __attribute__((noinline)) void draw_tile(LikenessRaster& raster, const LikenessS
             final = select(alive, after, final);
             last = count_if(last, alive);
             running = after;
-            for (int k = 0; k < C; k++) sum[k] = fma(weight, Fv::all(s.color[k]), sum[k]);
+            written_out<C>([&](auto k) { sum[k] = fma(weight, Fv::all(s.color[k]), sum[k]); });
             if ((i & 7) == 7 && none(alive)) break;
         }
         if (keep_state) {
@@ -120,12 +122,15 @@ __attribute__((noinline)) void draw_tile(LikenessRaster& raster, const LikenessS
             final.store(&raster.transmittance[at_state]);
             last.store(&raster.last[at_state]);
         }
-        for (int k = 0; k < C; k++) {
+        float* const here = pixels + BlockPixels::top(block) * TILE + BlockPixels::left(block);
+        written_out<C>([&](auto k) {
             if (scene.background) sum[k] = fma(final, Fv::all(scene.background[k]), sum[k]);
-            store_block(image + k * plane, width, height, x, y, sum[k]);
-        }
-        store_block(alpha_plane, width, height, x, y, one - final);
+            sum[k].store_rows(here + k * TILE * TILE, TILE);
+        });
+        (one - final).store_rows(here + C * TILE * TILE, TILE);
     }
+    for (int k = 0; k < C; k++) store_tile(pixels + k * TILE * TILE, image + k * plane, width, height, tile_x, tile_y);
+    store_tile(pixels + C * TILE * TILE, alpha_plane, width, height, tile_x, tile_y);
 }
 
 }  // namespace

@@ -423,11 +423,9 @@ template <int K>
 inline void exp2_masked(Fv (&e)[K]) {
     constexpr float COEFFICIENTS[] = {EXP2_C4, EXP2_C3, EXP2_C2, EXP2_C1, EXP2_C0};
     Fv whole[K], p[K];
-    for (int k = 0; k < K; k++) e[k] = split_power(e[k], whole[k]);
-    for (int k = 0; k < K; k++) p[k] = Fv::all(EXP2_C5);
-    for (const float c : COEFFICIENTS)
-        for (int k = 0; k < K; k++) p[k] = fma(p[k], e[k], Fv::all(c));
-    for (int k = 0; k < K; k++) e[k] = times_power(p[k], whole[k]);
+    written_out<K>([&](auto k) { e[k] = split_power(e[k], whole[k]), p[k] = Fv::all(EXP2_C5); });
+    written_out<5>([&](auto c) { written_out<K>([&](auto k) { p[k] = fma(p[k], e[k], Fv::all(COEFFICIENTS[c])); }); });
+    written_out<K>([&](auto k) { e[k] = times_power(p[k], whole[k]); });
 }
 
 }  // namespace likeness
