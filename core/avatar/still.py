@@ -6,15 +6,17 @@ network's first layer that reads them is a constant too. It must give what `moti
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from core.avatar.drawing import draw
+from core.avatar.drawing import draw_moved, moved
 from core.avatar.encoding import FEATURES
 from core.avatar.gaussians import Gaussians
 from core.avatar.motion import FaceField, Motion, MouthField, translations
 from core.camera import Camera
-from core.splat import Rasterization, mlp_from, rasterize
+from core.splat import Rasterization, mlp_from
 
 
 class StillFace:
@@ -38,8 +40,8 @@ class StillFace:
         """Motion for one frame's speech code [32] and expression [6]; without what a field never answers."""
         codes = torch.cat([speech, self._field.expression_code(expression[None])[0]])
         out = mlp_from(self._constant, self._gates, [self._gated * codes, *self._middle, self._last])
-        moved = translations(out[:, :3], self._features, codes[None])
-        return Motion(moved, out[:, 3:7], out[:, 7:10]) if self._turns else Motion(moved)
+        along = translations(out[:, :3], self._features, codes[None])
+        return Motion(along, out[:, 3:7], out[:, 7:10]) if self._turns else Motion(along)
 
 
 class StillMouth:
@@ -79,17 +81,14 @@ class StillDrawing:
     """One branch's Gaussians, their raw parameters activated."""
 
     def __init__(self, gaussians: Gaussians) -> None:
-        self._gaussians = gaussians
-        self._sigma, self._opacity = gaussians.sigma(), gaussians.opacity()
-        self.reach = 3 * float(self._sigma.amax()) if gaussians.count else 0.0
+        self._gaussians, self._rest = gaussians, moved(gaussians, None)
+        self.reach = 3 * float(self._rest.scales.amax()) if gaussians.count else 0.0
         """Metres about its mean that the largest Gaussian shows; a mouth that was never seen open may have none."""
 
     def draw(self, motion: Motion, world_to_camera: Tensor, camera: Camera) -> Rasterization:
         """What `drawing.draw` makes of them, over black."""
-        still = self._gaussians
         if motion.rotation is not None or motion.scale is not None:
-            return draw(still, motion, world_to_camera, camera, None)
-        means = still.means + motion.translation
-        return rasterize(
-            means, still.quaternions, self._sigma, self._opacity, still.colors, world_to_camera, camera, None
-        )
+            shape = moved(self._gaussians, motion)
+        else:
+            shape = replace(self._rest, means=self._gaussians.means + motion.translation)
+        return draw_moved(shape, self._gaussians.colors, world_to_camera, camera, None)

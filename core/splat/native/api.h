@@ -131,7 +131,8 @@ struct LikenessColumns {
 LIKENESS_EXPORT int32_t likeness_mlp_forward(int32_t count, int32_t layers, const int32_t* widths,
                                              const LikenessColumns* inputs, const float* const* weights,
                                              float* const* hidden, const LikenessColumns* outputs);
-/// The same of one array, without anything kept for a backward pass; `added` [count, widths[1]] is added before the first ReLU.
+/// The same of one array, without anything kept for a backward pass; `added` [count, widths[1]] is added before the first
+/// ReLU.
 LIKENESS_EXPORT int32_t likeness_mlp_infer(int32_t count, int32_t layers, const int32_t* widths, const float* input,
                                            const float* added, const float* const* weights, float* output);
 /// output_gradients: null where one is zero. weight_gradients: `layers` pointers to [out, in], null where a layer is frozen;

@@ -2,6 +2,7 @@
 // can reach it. Used by one thread at a time.
 #pragma once
 #include <algorithm>
+#include <cstring>
 
 #include "raster.h"
 
@@ -122,6 +123,16 @@ inline T* opaque(T* pointer) {
     __asm__("" : "+r"(pointer));
 #endif
     return pointer;
+}
+
+/// Rows of up to TILE floats from one array to another; a whole row is one or two vectors.
+inline void copy_rows(const float* from, int64_t from_stride, float* to, int64_t to_stride, int columns, int rows) {
+    for (int i = 0; i < rows; i++, from += from_stride, to += to_stride) {
+        if (columns == TILE)
+            std::memcpy(to, from, sizeof(float) * TILE);
+        else
+            std::copy_n(from, columns, to);
+    }
 }
 
 /// Pixel centres of a block, relative to its tile's corner.

@@ -18,15 +18,9 @@ constexpr int L = Fv::lanes;
 
 /// A tile of one plane; zero outside the picture, and everywhere where there is no plane.
 void load_tile(const float* plane, int width, int height, int x, int y, float* tile) {
-    const int columns = std::min(TILE, width - x), rows = plane ? std::min(TILE, height - y) : 0;
-    if (rows < TILE || columns < TILE) std::fill_n(tile, TILE * TILE, 0.0f);
-    const float* from = plane ? plane + static_cast<int64_t>(y) * width + x : nullptr;
-    for (int i = 0; i < rows; i++, from += width, tile += TILE) {
-        if (columns == TILE)
-            std::memcpy(tile, from, sizeof(float) * TILE);
-        else
-            std::copy_n(from, columns, tile);
-    }
+    const int columns = std::min(TILE, width - x), rows = std::min(TILE, height - y);
+    if (!plane || rows < TILE || columns < TILE) std::fill_n(tile, TILE * TILE, 0.0f);
+    if (plane) copy_rows(plane + static_cast<int64_t>(y) * width + x, width, tile, TILE, columns, rows);
 }
 
 /// S and blending weight of up to `lanes` Gaussians at the pixels of one block, waiting to be reduced.

@@ -1,6 +1,5 @@
 // Front-to-back blending of every tile, and the C entry points of the rasteriser.
 #include <chrono>
-#include <cstring>
 #include <new>
 
 #include "blocks.h"
@@ -16,14 +15,8 @@ namespace {
 
 /// Writes a tile of one channel, cutting off what lies outside the picture.
 void store_tile(const float* tile, float* plane, int width, int height, int x, int y) {
-    const int columns = std::min(TILE, width - x), rows = std::min(TILE, height - y);
-    float* to = plane + static_cast<int64_t>(y) * width + x;
-    for (int i = 0; i < rows; i++, to += width, tile += TILE) {
-        if (columns == TILE)
-            std::memcpy(to, tile, sizeof(float) * TILE);
-        else
-            std::copy_n(tile, columns, to);
-    }
+    copy_rows(tile, TILE, plane + static_cast<int64_t>(y) * width + x, width, std::min(TILE, width - x),
+              std::min(TILE, height - y));
 }
 
 /// Alphas of K Gaussians: 0 below 1/255, cut at 0.999.

@@ -81,7 +81,6 @@ inline F8 operator*(F8 a, F8 b) { return {_mm256_mul_ps(a.v, b.v)}; }
 inline F8 operator/(F8 a, F8 b) { return {_mm256_div_ps(a.v, b.v)}; }
 inline F8 fma(F8 a, F8 b, F8 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 inline F8 fnma(F8 a, F8 b, F8 c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
-inline F8 reciprocal(F8 x) { return {_mm256_div_ps(_mm256_set1_ps(1.0f), x.v)}; }
 inline F8 min(F8 a, F8 b) { return {_mm256_min_ps(a.v, b.v)}; }
 inline F8 max(F8 a, F8 b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline F8 sqrt(F8 a) { return {_mm256_sqrt_ps(a.v)}; }
@@ -210,7 +209,6 @@ inline F8 operator*(F8 a, F8 b) { return {a.v * b.v}; }
 inline F8 operator/(F8 a, F8 b) { return {a.v / b.v}; }
 inline F8 fma(F8 a, F8 b, F8 c) { return {a.v * b.v + c.v}; }
 inline F8 fnma(F8 a, F8 b, F8 c) { return {c.v - a.v * b.v}; }
-inline F8 reciprocal(F8 x) { return F8::all(1.0f) / x; }
 inline F8 min(F8 a, F8 b) { return {a.v < b.v ? a.v : b.v}; }
 inline F8 max(F8 a, F8 b) { return {a.v > b.v ? a.v : b.v}; }
 inline F8 sqrt(F8 a) {
@@ -279,6 +277,8 @@ inline void add_transposed_four(const F8* columns, int count, float* const* rows
 }
 
 #endif
+
+inline F8 reciprocal(F8 x) { return F8::all(1.0f) / x; }
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 #define LIKENESS_ISA_NAME "avx512"
